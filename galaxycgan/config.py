@@ -1,0 +1,233 @@
+"""Every command and its options, as frozen dataclasses. Standard library only, so that --help and --dry-run are quick.
+
+A command is one dataclass: its docstring is its help, its fields are its options. `COMMANDS` maps the command's name to
+the dataclass and to the function that does it, which is imported only when it runs and is called as
+``function(config, context)``.
+"""
+
+import dataclasses
+import importlib
+from dataclasses import field
+
+
+def option(default, help, *, choices=None, positional=False):
+    """Declare an option of a command; a field without it is a mistake."""
+    return field(default=default, metadata={"help": help, "choices": choices, "positional": positional})
+
+
+@dataclasses.dataclass(frozen=True)
+class Mock:
+    """Make an HSC-like survey with known truth, in the format of real survey files."""
+
+    out: str = option("data", "directory for HSC_ids.npy, images.small.npy, the table and truth.csv")
+    n: int = option(1866, "number of objects with an image")
+    seed: int = option(1, "seed of everything random")
+    bands: str = option("g,r,i", "bands, in order")
+    size: int = option(50, "side of the square images in pixels")
+    population: str = option(
+        "dwarf-search",
+        "dwarf-search: i < 23.2 and pre-selected for faint blue galaxies; flux-limited: i < 23.2",
+        choices=("dwarf-search", "flux-limited"),
+    )
+    workers: int = option(0, "processes; 0: one per core")
+    overwrite: bool = option(False, "replace what is there")
+
+
+@dataclasses.dataclass(frozen=True)
+class Convert:
+    """Turn survey files into one HDF5 store keyed by HSC_id."""
+
+    bands: str = option("", "bands of the images in their order, such as g,r,i (nothing in the files tells)")
+    ids: str = option("data/HSC_ids.npy", "npy file of int64 ids, one for each image")
+    images: str = option("data/images.small.npy", "npy file of images [n, band, y, x]")
+    table: str = option("data/2018_02_23-all_objects.csv", "CSV of galaxy properties")
+    out: str = option("catalogs/survey.h5", "store to write")
+    pixels: str = option("hsc-asinh", "what the numbers in the images are: hsc-asinh, nJy, counts:ZP or raw")
+    duplicates: str = option(
+        "nearest", "which of several rows of one HSC object is kept", choices=("nearest", "massive", "first", "error")
+    )
+    columns: str = option("", "names in your table: photo_z=specz_redshift,HSC_id=object_id")
+    labels: str = option("photo_z,log_mass", "columns that must be present and legal")
+    bad_rows: str = option("refuse", "rows with illegal labels: refuse or drop", choices=("refuse", "drop"))
+    bad_pixels: str = option("refuse", "images with NaN or inf: refuse or drop", choices=("refuse", "drop"))
+    pixel_scale: float = option(0.168, "arcsec per pixel")
+    psf_fwhm: str = option("", "PSF FWHM in arcsec, one per band, such as 0.79,0.75,0.62 (empty: unknown)")
+    filters: str = option("", "full filter names, one per band, such as DECam-g,DECam-r,DECam-z (empty: HSC's)")
+    mass_convention: str = option("", "free text kept in the store: IMF, cosmology and code behind the stellar masses")
+    split_salt: str = option("galaxycgan-1", "salt of the hash that splits train, validation and test by id")
+    split_fractions: str = option("0.8,0.1,0.1", "share of train, validation and test")
+    overwrite: bool = option(False, "replace a store made from other input")
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """Say what is in a store."""
+
+    files: tuple[str, ...] = option((), "stores", positional=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verify:
+    """Check stores and FITS catalogs for damage."""
+
+    files: tuple[str, ...] = option((), "stores or FITS catalogs", positional=True)
+    same: bool = option(False, "two files: check that all datasets (HDUs) hold the same bytes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a store as a FITS catalog: table and images."""
+
+    store: str = option("", "store to export", positional=True)
+    to: str = option("", "file to write, such as catalog.fits")
+    overwrite: bool = option(False, "replace the file")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainGan:
+    """Train a GAN that makes a galaxy's image for asked labels."""
+
+    store: str = option("", "store to train on; empty: the one in catalogs/ that is not synthetic")
+    run: str = option("runs/train_gan", "run directory: checkpoints, metrics, samples")
+    labels: str = option("photo_z,log_mass", "numeric columns of the store that the image is conditioned on")
+    preset: str = option("base", "size of the networks", choices=("tiny", "base", "large"))
+    images: int = option(150_000, "real images to show in all; schedules stretch with it")
+    batch: int = option(64, "images in a batch")
+    lr: float = option(0.0006, "learning rate of Adam")
+    gamma: float = option(0.3, "weight of the gradient penalties R1 and R2")
+    seed: int = option(0, "seed of weights, order, latents and noise")
+    threads: int = option(0, "CPU threads; 0: one per core that the job may use")
+    device: str = option("auto", "auto, cpu or cuda")
+    precision: str = option("auto", "auto, float32 or bfloat16", choices=("auto", "float32", "bfloat16"))
+    checkpoint_every: float = option(60.0, "seconds between checkpoints")
+    overwrite: bool = option(False, "start again from nothing")
+
+
+@dataclasses.dataclass(frozen=True)
+class Generate:
+    """Make a synthetic galaxy catalog, images and table, as HDF5 and FITS."""
+
+    gan: str = option("runs/train_gan", "run directory of a trained GAN")
+    recipe: str = option("demo", "recipe: a path, or a name among catalogs/*.toml")
+    out: str = option("", "directory to write; empty: catalogs/generated/NAME")
+    n: int = option(0, "number of galaxies; 0: as the recipe says")
+    seed: int = option(-1, "seed; -1: as the recipe says")
+    threads: int = option(0, "CPU threads; 0: one per core that the job may use")
+    device: str = option("auto", "auto, cpu or cuda")
+    overwrite: bool = option(False, "replace a catalog of another recipe")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainClassifier:
+    """Train a classifier: is this cutout a dwarf galaxy?"""
+
+    store: str = option("", "store to train on; empty: the one in catalogs/ that is not synthetic")
+    run: str = option("runs/train_classifier", "run directory: model, metrics, plots")
+    augment: str = option(
+        "standard", "what is added to the training images", choices=("none", "standard", "gan", "standard+gan")
+    )
+    gan: str = option("", "run directory of the GAN for --augment gan; empty: runs/train_gan")
+    target: str = option("8 < log_mass < 9 and photo_z < 0.15", "what counts as positive, over catalog columns")
+    preset: str = option("cnn2018", "network: cnn2018 (the 2018 architecture) or base", choices=("cnn2018", "base"))
+    epochs: int = option(200, "epochs at most")
+    patience: int = option(35, "epochs without a better validation log loss before it stops")
+    batch: int = option(64, "images in a batch")
+    lr: float = option(0.001, "learning rate of Adam")
+    seed: int = option(0, "seed of weights, order and augmentation")
+    threads: int = option(0, "CPU threads; 0: one per core that the job may use")
+    device: str = option("auto", "auto, cpu or cuda")
+    overwrite: bool = option(False, "start again from nothing")
+
+
+@dataclasses.dataclass(frozen=True)
+class Classify:
+    """Give every galaxy of a store the classifier's probability, as a FITS table."""
+
+    model: str = option("runs/train_classifier", "run directory of a trained classifier")
+    store: str = option("", "store to classify; empty: the one in catalogs/ that is not synthetic")
+    out: str = option("catalogs/classified.fits", "FITS table to write")
+    threads: int = option(0, "CPU threads; 0: one per core that the job may use")
+    device: str = option("auto", "auto, cpu or cuda")
+    overwrite: bool = option(False, "replace the file")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Compare generated galaxies with real ones that the GAN never saw: metrics.json and pictures."""
+
+    real: str = option("", "store of real galaxies; empty: the one in catalogs/ that is not synthetic")
+    gan: str = option("runs/train_gan", "run directory of a trained GAN")
+    out: str = option("", "directory to write; empty: the GAN's run directory + /evaluation")
+    n: int = option(2000, "galaxies of each kind at most")
+    seed: int = option(0, "seed of the synthetic draws and of the bootstrap")
+    threads: int = option(0, "CPU threads; 0: one per core that the job may use")
+    device: str = option("auto", "auto, cpu or cuda")
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """Say where submitted jobs stand."""
+
+    runs: tuple[str, ...] = option((), "run directories; none: all in runs/ and catalogs/generated/", positional=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Logs:
+    """Print what a submitted job wrote."""
+
+    run: str = option("", "run directory", positional=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cancel:
+    """Stop submitted jobs; they go on when submitted again."""
+
+    runs: tuple[str, ...] = option((), "run directories", positional=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Submit:
+    """Options of ``python -m galaxycgan.submit STAGE`` beside the stage's own."""
+
+    cluster: str = option(
+        "auto",
+        "where: slurm, local (processes of this machine), debug (in this process); auto: slurm where it answers",
+        choices=("auto", "slurm", "local", "debug"),
+    )
+    profile: str = option("", "cluster profile: a path, or a name among slurm/profiles/*.toml")
+    dry_run: bool = option(False, "print what would be submitted and do nothing")
+    wait: bool = option(False, "follow the job and return its exit status")
+
+
+#: name -> (options, "module:function")
+COMMANDS = {
+    "mock": (Mock, "galaxycgan.mock:make_survey"),
+    "convert": (Convert, "galaxycgan.catalogs.convert:convert"),
+    "info": (Info, "galaxycgan.catalogs.verify:info"),
+    "verify": (Verify, "galaxycgan.catalogs.verify:verify"),
+    "export": (Export, "galaxycgan.catalogs.export:export"),
+    "train_gan": (TrainGan, "galaxycgan.training.gan:train_gan"),
+    "generate": (Generate, "galaxycgan.generation.job:generate"),
+    "train_classifier": (TrainClassifier, "galaxycgan.training.classifier:train_classifier"),
+    "classify": (Classify, "galaxycgan.generation.classify:classify"),
+    "evaluate": (Evaluate, "galaxycgan.evaluation.job:evaluate"),
+    "status": (Status, "galaxycgan.cluster.status:status"),
+    "logs": (Logs, "galaxycgan.cluster.status:logs"),
+    "cancel": (Cancel, "galaxycgan.cluster.status:cancel"),
+}
+
+#: The commands that `galaxycgan.submit` dispatches, with the option that names the directory of each one's result.
+STAGES = {
+    "convert": "out",
+    "train_gan": "run",
+    "generate": "out",
+    "train_classifier": "run",
+    "classify": "out",
+    "evaluate": "out",
+}
+
+
+def load(name):
+    """Import and return the function that does a command."""
+    module, _, function = COMMANDS[name][1].partition(":")
+    return getattr(importlib.import_module(module), function)

@@ -1,0 +1,19 @@
+"""The two ways in which a stage ends early on purpose."""
+
+
+class UserError(Exception):
+    """A mistake of the user's.
+
+    The message is one line that names the file, the column or index, the first offending ids, and the fix. The doors
+    (`galaxycgan.cli`, `galaxycgan.submit`) print it without a traceback and exit with code 2.
+    """
+
+
+class Interrupted(Exception):
+    """The stage was asked to stop, has saved its state, and goes on when the same command is given again."""
+
+
+def first_few(values, limit=5):
+    """Return the first `limit` of `values` as text, with an ellipsis where there are more."""
+    values = list(values)
+    return ", ".join(str(v) for v in values[:limit]) + (", ..." if len(values) > limit else "")

@@ -1,0 +1,117 @@
+"""Files that are there whole or not at all. Knows nothing of what is in them."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import socket
+from pathlib import Path
+
+from galaxycgan.errors import UserError
+
+CHUNK_BYTES = 8 << 20
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Give a temporary path beside `path`; move it there when the block ends well, remove it when it does not.
+
+    The file and its directory are flushed to disk before and after the move, so a crash at any moment leaves the old
+    file or the new one. Temporary files of dead processes of this host are cleared away first.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the finished file shall lie. Its directory is made if missing.
+
+    Yields
+    ------
+    Path
+        The temporary path to write to.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent}: can't make this directory: {error.strerror}") from None
+    _clear_stale(path)
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())  # some writers make private files
+        fsync(temporary)
+        os.replace(temporary, path)
+        fsync(path.parent)
+    except OSError as error:
+        if error.filename in (str(temporary), str(path), None) and error.errno:
+            raise UserError(f"{path}: can't be written: {os.strerror(error.errno)}") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask():
+    """Return the process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _clear_stale(path):
+    """Remove what processes of this host left of `path` when they were killed."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}\.(\d+)\.part")
+    for name in os.listdir(path.parent):
+        match = pattern.fullmatch(name)
+        if match and not process_alive(int(match[1])):
+            (path.parent / name).unlink(missing_ok=True)
+
+
+def process_alive(pid):
+    """Tell whether a process with this number runs on this host."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def fsync(path):
+    """Flush a file or a directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path, text):
+    """Write a text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, value):
+    """Write a JSON file atomically, keys sorted, so that equal values are equal bytes."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def read_json(path):
+    """Read a JSON file; a damaged one is the user's to know."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+
+
+def sha256_file(path):
+    """Return the hex SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
