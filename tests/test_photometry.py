@@ -1,0 +1,94 @@
+"""Photometry gives what a Gaussian of known flux, size and shape has."""
+
+import numpy as np
+import pytest
+
+from galaxycgan.images import bands, stretch
+from galaxycgan.images.photometry import (
+    ab_magnitude,
+    aperture_error,
+    asinh_magnitude,
+    geometry,
+    measure,
+    noise_autocorrelation,
+)
+
+SIZE = 50
+
+
+def gaussian(flux=1000.0, sigma=3.0, q=1.0, pa_deg=0.0, size=SIZE):
+    """One galaxy [1, 3, y, x] of known total flux; sigma along the major axis in pixels."""
+    x, y = geometry(size).offsets
+    angle = np.radians(pa_deg)
+    along, across = x * np.cos(angle) + y * np.sin(angle), -x * np.sin(angle) + y * np.cos(angle)
+    image = np.exp(-0.5 * ((along / sigma) ** 2 + (across / (q * sigma)) ** 2)) / (2 * np.pi * sigma**2 * q)
+    return np.repeat(flux * image[None, None], 3, axis=1)
+
+
+def test_flux_and_radii_of_a_gaussian():
+    m = measure(gaussian(sigma=2.0), ("g", "r", "i"))
+    assert m["flux"] == pytest.approx(1000, rel=1e-3)
+    # 2-D Gaussian: r_f = sigma sqrt(-2 ln(1 - f))
+    assert m["r50"][0] == pytest.approx(2 * 1.1774, rel=0.05)
+    assert m["r80"][0] == pytest.approx(2 * 1.7941, rel=0.05)
+    assert m["conc"][0] == pytest.approx(5 * np.log10(1.7941 / 0.6680), abs=0.3)
+
+
+@pytest.mark.parametrize("q, pa", [(0.5, 30.0), (0.7, -60.0), (0.9, 85.0)])
+def test_axis_ratio_and_position_angle(q, pa):
+    m = measure(gaussian(sigma=3.0, q=q, pa_deg=pa), ("g", "r", "i"))
+    assert m["q"][0] == pytest.approx(q, abs=0.02)
+    assert m["pa"][0] == pytest.approx(pa, abs=1)
+
+
+def test_a_sky_level_changes_nothing():
+    clean = measure(gaussian(), ("g", "r", "i"))
+    raised = measure(gaussian() + 7.0, ("g", "r", "i"))
+    assert raised["flux"] == pytest.approx(clean["flux"], rel=1e-6)
+    assert raised["sky"] == pytest.approx(7.0, abs=0.01)
+
+
+def test_radii_scale_with_the_stamp():
+    assert geometry(100).within(9).sum() == pytest.approx(4 * geometry(50).within(9).sum(), rel=0.05)
+
+
+def test_empty_and_negative_images_are_nan_not_errors():
+    m = measure(np.full((2, 3, SIZE, SIZE), -1.0), ("g", "r", "i"))
+    assert np.isnan(m["r50"]).all() and np.isnan(m["q"]).all()
+    assert np.isfinite(m["flux"]).all()
+    assert len(measure(np.zeros((0, 3, SIZE, SIZE)), ("g", "r", "i"))["flux"]) == 0
+
+
+def test_aperture_errors_hold_on_empty_sky_with_correlated_noise():
+    random = np.random.default_rng(1)
+    kernel = np.array([0.09, 1.0, 0.09]) / np.sqrt(1 + 2 * 0.09**2)
+    white = random.normal(size=(1500, 1, SIZE + 2, SIZE + 2))
+    noise = sum(k * white[:, :, j : j + SIZE] for j, k in enumerate(kernel))
+    noise = 2.0 * sum(k * noise[..., j : j + SIZE] for j, k in enumerate(kernel))
+    rho = noise_autocorrelation(noise)
+    expected = np.convolve(kernel, kernel)[3]
+    assert rho[0, 2, 3] == pytest.approx(expected, abs=0.01) and rho[0, 3, 2] == pytest.approx(expected, abs=0.01)
+    error = aperture_error(np.full((1, 1, SIZE, SIZE), 2.0), rho)[0, 0]
+    assert measure(noise, ("i",))["flux"].std() / error == pytest.approx(1, abs=0.08)
+    white_error = aperture_error(np.full((1, 1, SIZE, SIZE), 2.0), np.ones((1, 1, 1)))[0, 0]
+    assert error > 1.15 * white_error  # forgetting the correlation would make errors too small
+
+
+def test_magnitudes():
+    assert ab_magnitude(10 ** (0.4 * (31.4 - 22.0))) == pytest.approx(22.0)
+    assert np.isnan(ab_magnitude(-1.0))
+    assert asinh_magnitude(1e6, 50.0) == pytest.approx(ab_magnitude(1e6), abs=1e-6)
+    assert np.isfinite(asinh_magnitude(-100.0, 50.0))
+
+
+def test_the_hsc_stretch_is_inverted_and_anchored_at_ab_19():
+    flux = np.array([-5.0, 0.0, 4.0, 1e3, 1e6])
+    assert stretch.hsc_asinh_to_njy(stretch.njy_to_hsc_asinh(flux)) == pytest.approx(flux, rel=1e-9, abs=1e-9)
+    assert stretch.FLUX_AT_AB19_NJY == pytest.approx(91_201, rel=1e-5)
+    assert stretch.njy_to_hsc_asinh(stretch.FLUX_AT_AB19_NJY) == pytest.approx((1 + 0.05) / (2 / 3 + 0.05), rel=1e-9)
+    assert stretch.PixelScheme.parse("counts:27").convert(np.ones(1))[0] == pytest.approx(57.544, rel=1e-4)
+
+
+def test_the_reference_band_is_i_or_the_middle_one():
+    assert bands.reference_band(("g", "r", "i", "z", "y")) == 2
+    assert bands.reference_band(("u", "g", "r")) == 1
