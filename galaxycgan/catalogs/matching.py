@@ -1,0 +1,151 @@
+"""Which row of the survey table gives an image its labels, and what became of every other row. Knows no file."""
+
+import dataclasses
+
+import numpy as np
+
+from galaxycgan.catalogs.schema import illegal, legal_range
+from galaxycgan.catalogs.tables import numbers
+from galaxycgan.errors import UserError, first_few
+
+#: What can become of a row of the table, and of an image.
+ROW_FATES = ("kept", "another match", "not selected", "illegal labels", "no image")
+IMAGE_FATES = ("labelled", "no row", "only unselected rows", "illegal labels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Matching:
+    """The outcome.
+
+    Attributes
+    ----------
+    row : int64 array [n]
+        For each image the row of the table that is kept, -1 for none.
+    image : int64 array [m]
+        For each row of the table its image, -1 for none.
+    row_fate, image_fate : int8 array [m], [n]
+        Index into `ROW_FATES`, `IMAGE_FATES`.
+    ambiguous : int
+        Number of images with several selected rows.
+    """
+
+    row: np.ndarray
+    image: np.ndarray
+    row_fate: np.ndarray
+    image_fate: np.ndarray
+    ambiguous: int
+
+
+def match(frame, ids, *, duplicates, labels, drop_illegal, path):
+    """Give each image at most one row of the table.
+
+    Rows that are not selected are never kept. The kept row's labels have to be legal: where they aren't, no other
+    match takes its place, because that would give the image another galaxy's labels.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        With HSC_id, the labels, and what the rule needs.
+    ids : int64 array [n]
+        Id of each image, unique.
+    duplicates : str
+        'nearest': smallest sep (blank or negative: last); 'massive': largest log_mass; 'first': first in the table;
+        'error': several are refused. Ties go to the smallest COSMOS_id.
+    labels : iterable of str
+    drop_illegal : bool
+        Go on without rows whose labels are illegal.
+    path : str
+        The table's file, for messages.
+
+    Returns
+    -------
+    Matching
+    """
+    image = _image_of_row(frame["HSC_id"].to_numpy(), ids)
+    if not np.any(image >= 0):
+        raise UserError(
+            f"{path}: no HSC_id of the table belongs to an image: it has {first_few(frame['HSC_id'], 2)}, the images"
+            f" {first_few(ids, 2)}; --columns HSC_id=NAME_IN_TABLE maps another column"
+        )
+    selected = frame["selected"].to_numpy() if "selected" in frame else np.ones(len(frame), bool)
+    candidates = np.flatnonzero((image >= 0) & selected)
+    if not len(candidates):
+        raise UserError(f"{path}: column selected: every row that belongs to an image is unselected; nothing to label")
+    kept, ambiguous = _choose(frame, candidates, image, ids, duplicates, path)
+    row_fate = np.full(len(frame), ROW_FATES.index("another match"), np.int8)
+    row_fate[image < 0] = ROW_FATES.index("no image")
+    row_fate[(image >= 0) & ~selected] = ROW_FATES.index("not selected")
+    bad = _illegal_rows(frame, kept, labels, drop_illegal, path)
+    row_fate[kept] = ROW_FATES.index("kept")
+    row_fate[kept[bad]] = ROW_FATES.index("illegal labels")
+
+    image_fate = np.full(len(ids), IMAGE_FATES.index("no row"), np.int8)
+    image_fate[image[image >= 0]] = IMAGE_FATES.index("only unselected rows")
+    image_fate[image[kept]] = IMAGE_FATES.index("labelled")
+    image_fate[image[kept[bad]]] = IMAGE_FATES.index("illegal labels")
+    row = np.full(len(ids), -1)
+    row[image[kept[~bad]]] = kept[~bad]
+    return Matching(row, image, row_fate, image_fate, ambiguous)
+
+
+def _image_of_row(row_ids, ids):
+    """Return for each row the index of the image with its id, -1 for none."""
+    order = np.argsort(ids)
+    places = np.minimum(np.searchsorted(ids, row_ids, sorter=order), len(ids) - 1)
+    found = ids[order[places]] == row_ids
+    return np.where(found, order[places], -1)
+
+
+def _choose(frame, candidates, image, ids, duplicates, path):
+    """Return the rows that are kept, one for each image that has candidates, and how many had a choice."""
+    counts = np.bincount(image[candidates], minlength=len(ids))
+    several = np.flatnonzero(counts > 1)
+    rank = np.zeros(len(candidates))
+    if len(several):
+        if duplicates == "error":
+            raise UserError(
+                f"{path}: {len(several)} HSC_ids have several selected rows: {first_few(ids[several])};"
+                " choose with --duplicates nearest, massive or first"
+            )
+        rank = _rank(frame, duplicates, path)[candidates]
+    tie = frame["COSMOS_id"].to_numpy()[candidates] if "COSMOS_id" in frame else candidates
+    if duplicates == "first":
+        tie = candidates
+    order = np.lexsort((candidates, tie, rank, image[candidates]))
+    first = np.diff(image[candidates][order], prepend=-1) != 0
+    return candidates[order][first], len(several)
+
+
+def _rank(frame, duplicates, path):
+    """Return a number for each row, smallest is best."""
+    if duplicates == "first":
+        return np.zeros(len(frame))
+    name = {"nearest": "sep", "massive": "log_mass"}[duplicates]
+    if name not in frame:
+        raise UserError(
+            f"{path}: several rows have the same HSC_id and --duplicates {duplicates} needs the column {name}, which is"
+            f" not there; map it (--columns {name}=NAME_IN_TABLE) or use --duplicates massive, first or error"
+        )
+    values = numbers(frame, name, path)
+    if duplicates == "massive":
+        return np.where(np.isfinite(values), -values, np.inf)
+    return np.where(values >= 0, values, np.inf)
+
+
+def _illegal_rows(frame, kept, labels, drop, path):
+    """Tell which kept rows have labels that can't be; refuse them unless they shall be dropped."""
+    bad = np.zeros(len(kept), bool)
+    for name in labels:
+        values = numbers(frame, name, path)[kept]
+        wrong = illegal(name, values)
+        bad |= wrong
+        if wrong.any() and not drop:
+            ids = frame["HSC_id"].to_numpy()[kept[wrong]]
+            examples = [f"{id} ({value:g})" for id, value in zip(ids, values[wrong], strict=True)]
+            raise UserError(
+                f"{path}: column {name}: {wrong.sum()} of {len(kept)} matched rows are not {legal_range(name)}: HSC_id"
+                f" {first_few(examples)}; correct them, or --bad-rows drop leaves their images unlabelled"
+            )
+    if bad.all():
+        raise UserError(f"{path}: no matched row has legal labels ({', '.join(legal_range(name) for name in labels)})")
+    return bad

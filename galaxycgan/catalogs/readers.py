@@ -1,0 +1,148 @@
+"""Reads numpy files of ids and cutouts without trusting them. Knows no table and no catalog."""
+
+from pathlib import Path
+
+import numpy as np
+
+from galaxycgan.errors import UserError, first_few
+
+MAGIC = b"\x93NUMPY"
+
+
+def check_file(path, option):
+    """Return the path of an input file that is there and can be read.
+
+    Parameters
+    ----------
+    path : str or Path
+    option : str
+        The option that names it, for the message.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            empty = not file.read(1)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; name it with {option}") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a directory; {option} takes a file") from None
+    except PermissionError:
+        raise UserError(f"{path}: no permission to read it") from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror}") from None
+    if empty:
+        raise UserError(f"{path}: empty file")
+    return path
+
+
+class NpyFile:
+    """An array in an npy file of any byte order and memory order, read row by row.
+
+    The file is mapped for each read and let go again, so memory stays small however large the file.
+
+    Parameters
+    ----------
+    path : str or Path
+    option : str
+        The option that names it, for messages.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, path, option):
+        self.path = check_file(path, option)
+        with open(self.path, "rb") as file:
+            start = file.read(len(MAGIC))
+        if start != MAGIC:
+            what = "an npz archive" if start[:2] == b"PK" else "a pickle or something else"
+            raise UserError(f"{self.path}: not an npy file but {what}; write it with numpy.save")
+        try:
+            array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, SyntaxError) as error:
+            raise UserError(f"{self.path}: {_reason(error)}") from None
+        if not array.size:
+            raise UserError(f"{self.path}: an array without elements, shape {list(array.shape)}")
+        self.shape, self.dtype = array.shape, array.dtype
+        self._mapping = {"dtype": array.dtype, "shape": array.shape, "offset": array.offset}
+        self._mapping["order"] = "C" if array.flags.c_contiguous else "F"
+
+    def rows(self, index):
+        """Return a copy of some rows.
+
+        Parameters
+        ----------
+        index : int array [k]
+
+        Returns
+        -------
+        array [k, ...]
+        """
+        mapped = np.memmap(self.path, mode="r", **self._mapping)
+        consecutive = len(index) and index[-1] - index[0] == len(index) - 1 and np.all(np.diff(index) == 1)
+        return np.array(mapped[index[0] : index[-1] + 1] if consecutive else mapped[index], order="C")
+
+
+def _reason(error):
+    """Say why numpy refuses a file."""
+    text = str(error)
+    if "objects" in text.lower():
+        return "holds Python objects, which are not read (they can run code); save an array of numbers"
+    if "greater than file size" in text:
+        return "truncated: shorter than its header says; copy it again"
+    return f"damaged npy file ({text.splitlines()[0]})"
+
+
+def read_ids(path):
+    """Read the ids of the images.
+
+    Returns
+    -------
+    int64 array [n]
+        Unique, in the file's order.
+    """
+    file = NpyFile(path, "--ids")
+    if file.dtype.kind not in "iu":
+        why = " (float64 can't hold ids above 2^53: they may be wrong already)" if file.dtype.kind == "f" else ""
+        raise UserError(f"{path}: ids must be integers, these are {file.dtype}{why}")
+    if len(file.shape) != 1:
+        raise UserError(f"{path}: ids must be one-dimensional, these are {list(file.shape)}")
+    ids = file.rows(np.arange(file.shape[0]))
+    if ids.dtype.kind == "u" and ids.max() > np.iinfo(np.int64).max:
+        raise UserError(f"{path}: ids above 2^63 do not fit int64: {first_few(ids[ids > np.iinfo(np.int64).max])}")
+    ids = ids.astype(np.int64)
+    unique, counts = np.unique(ids, return_counts=True)
+    repeated = unique[counts > 1]
+    if len(repeated):
+        raise UserError(
+            f"{path}: {len(repeated)} ids come more than once: {first_few(repeated)}; keep one image of each"
+        )
+    return ids
+
+
+def open_images(path, bands, n_ids, ids_path):
+    """Open an npy file of cutouts and check what can be told without reading them.
+
+    Returns
+    -------
+    NpyFile
+        [n, band, y, x]
+    """
+    file = NpyFile(path, "--images")
+    shape = list(file.shape)
+    if file.dtype.kind not in "fiu":
+        raise UserError(f"{path}: pixels must be real numbers, these are {file.dtype}")
+    if len(shape) != 4:
+        raise UserError(f"{path}: images must be [n, band, y, x], these are {shape}")
+    if shape[1] != len(bands):
+        raise UserError(
+            f"{path}: images {shape} [n, band, y, x] have {shape[1]} bands, but --bands {','.join(bands)} names"
+            f" {len(bands)}"
+        )
+    if shape[2] != shape[3]:
+        raise UserError(f"{path}: images must be square, these are {shape[2]}x{shape[3]} pixels")
+    if shape[0] != n_ids:
+        raise UserError(f"{path}: {shape[0]} images, but {ids_path} has {n_ids} ids; row i must belong to id i")
+    return file

@@ -1,0 +1,144 @@
+"""What a catalog's columns are called and mean: units, descriptions, UCDs, legal values. Knows no file."""
+
+import dataclasses
+import re
+
+import astropy.units as u
+import numpy as np
+
+SCHEMA = "galaxycgan-store"
+SCHEMA_VERSION = 1
+
+#: What stands for "no value" in integer columns where a file format or a plain array has no mask.
+MISSING_INT = np.iinfo(np.int64).min
+
+#: Open intervals in which a label is believable; other labels have to be finite.
+LEGAL_LABELS = {"photo_z": (0.0, 20.0), "log_mass": (3.0, 14.0)}
+
+AB_MAGNITUDE = u.mag(u.AB)
+DEX_SOLAR_MASS = u.dex(u.solMass)
+
+#: Column comments from which `read_catalog` restores units that FITS has no word for.
+AB_COMMENT = "AB"
+DEX_MASS_COMMENT = "log10(M*/solMass)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """What one column is.
+
+    Attributes
+    ----------
+    unit : astropy unit or None
+        None for numbers without a unit, ids, flags and text.
+    description : str
+        A few words for people; TCOMM in FITS.
+    ucd : str
+        Unified Content Descriptor (IVOA UCD1+); TUCD in FITS.
+    """
+
+    unit: object
+    description: str
+    ucd: str
+
+
+_COLUMNS = {
+    "HSC_id": Column(None, "HSC object id", "meta.id;meta.main"),
+    "SYN_id": Column(None, "row number in the request", "meta.id;meta.main"),
+    "COSMOS_id": Column(None, "id of the matched row of the survey table", "meta.id.cross"),
+    "photo_z": Column(None, "redshift", "src.redshift.phot"),
+    "log_mass": Column(DEX_SOLAR_MASS, DEX_MASS_COMMENT, "phys.mass"),
+    "ra": Column(u.deg, "right ascension, ICRS", "pos.eq.ra"),
+    "dec": Column(u.deg, "declination, ICRS", "pos.eq.dec"),
+    "sep": Column(u.arcsec, "distance between the object and the matched row", "pos.angDistance"),
+    "selected": Column(None, "the row may be used", "meta.code"),
+    "labelled": Column(None, "the object has a matched row with legal labels", "meta.code"),
+    "kept": Column(None, "this row gave the object its labels", "meta.code"),
+    "r50": Column(u.arcsec, "half-light radius, curve of growth", "phys.angSize"),
+    "q": Column(None, "axis ratio from second moments", "phys.size.axisRatio"),
+    "pa": Column(u.deg, "position angle, from +x towards +y", "pos.posAng"),
+    "conc": Column(None, "concentration r80/r50", "phys.angSize;arith.ratio"),
+    "ood": Column(None, "distance of the labels from the training sample", "stat.value"),
+    "ood_flag": Column(None, "labels lie outside the training sample", "meta.code"),
+    "seed": Column(None, "seed of the run that drew this galaxy", "meta.number"),
+}
+
+#: prefix -> unit, description, UCD stem; the band follows the prefix in the column's name.
+_BAND_COLUMNS = {
+    "flux": Column(u.nJy, "flux in the aperture", "phot.flux.density"),
+    "flux_err": Column(u.nJy, "flux error, noise covariance included", "stat.error;phot.flux.density"),
+    "flux_true": Column(u.nJy, "noiseless flux in the same aperture", "phot.flux.density"),
+    "mag": Column(AB_MAGNITUDE, AB_COMMENT, "phot.mag"),
+    "mag_true": Column(AB_MAGNITUDE, AB_COMMENT, "phot.mag"),
+    "sky_rms": Column(u.nJy, "standard deviation of sky pixels", "instr.skyLevel;stat.stdev"),
+}
+
+#: UCD words for the spectral range of HSC's bands.
+_BAND_UCDS = {"g": "em.opt.B", "r": "em.opt.R", "i": "em.opt.I", "z": "em.opt.I", "y": "em.IR.NIR"}
+
+
+def describe(name, bands=()):
+    """Return what a column is.
+
+    Parameters
+    ----------
+    name : str
+        Column name in a store.
+    bands : iterable of str
+        Bands of the store; per-band columns are called ``flux_<band>`` and so on. Other columns with ``mag`` in their
+        name are taken for AB magnitudes that ride along from the survey table.
+
+    Returns
+    -------
+    Column
+    """
+    if name in _COLUMNS:
+        return _COLUMNS[name]
+    prefix, _, band = name.rpartition("_")
+    if prefix in _BAND_COLUMNS and band in bands:
+        column = _BAND_COLUMNS[prefix]
+        return dataclasses.replace(column, ucd=_with_band(column.ucd, band))
+    if "mag" in name.lower():
+        band = _band_of_magnitude(name, bands)
+        if re.search("err|sigma|unc", name.lower()):
+            return Column(u.mag, "magnitude error", _with_band("stat.error;phot.mag", band))
+        return Column(AB_MAGNITUDE, AB_COMMENT, _with_band("phot.mag", band))
+    return Column(None, f"{name} of the survey table", "meta")
+
+
+def _with_band(ucd, band):
+    return f"{ucd};{_BAND_UCDS[band]}" if band in _BAND_UCDS else ucd
+
+
+def _band_of_magnitude(name, bands):
+    """Find the band in names such as ``gcmodel_mag``, ``g_psfflux_mag`` and ``mag_g``."""
+    for band in bands:
+        if re.match(rf"{band}(cmodel|kron|psf|_)", name) or name.endswith(f"_{band}"):
+            return band
+    return ""
+
+
+def illegal(name, values):
+    """Tell which values a label can't have.
+
+    Parameters
+    ----------
+    name : str
+        Column name; `LEGAL_LABELS` has the ranges.
+    values : float array [n]
+
+    Returns
+    -------
+    bool array [n]
+    """
+    low, high = LEGAL_LABELS.get(name, (-np.inf, np.inf))
+    with np.errstate(invalid="ignore"):
+        return ~((values > low) & (values < high) & np.isfinite(values))
+
+
+def legal_range(name):
+    """Say in words what a label's legal values are."""
+    if name in LEGAL_LABELS:
+        low, high = LEGAL_LABELS[name]
+        return f"{low:g} < {name} < {high:g}"
+    return f"{name} finite"

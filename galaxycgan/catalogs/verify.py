@@ -1,0 +1,318 @@
+"""The commands ``info`` and ``verify``: what is in a store, whether a store or FITS catalog is sound, what differs."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from galaxycgan.catalogs.fits import list_hdus
+from galaxycgan.catalogs.schema import MISSING_INT
+from galaxycgan.catalogs.store import NO_SPLIT, SPLITS, GalaxyStore, find_store, split_of
+from galaxycgan.errors import UserError, first_few
+
+CHUNK_BYTES = 8 << 20
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+def info(config, context):
+    """Print what is in each store.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.Info
+    context : galaxycgan.context.Context
+    """
+    for path in config.files or [find_store()]:
+        context.say(summary(GalaxyStore(path)))
+
+
+def summary(store):
+    """Describe a store in a page of text: images, splits, columns with units and ranges, provenance."""
+    made = store.provenance
+    kind = "synthetic" if store.synthetic else "real"
+    bands = ", ".join(f"{band} ({name})" for band, name in zip(store.bands, store.filters, strict=True))
+    psf = ", ".join("unknown" if np.isnan(value) else f"{value:g}" for value in store.psf_fwhm)
+    counts = [f"{name} {np.sum(store.split == value):,}" for name, value in SPLITS.items()]
+    counts.append(f"none {np.sum(store.split == NO_SPLIT):,}")
+    noiseless = ", with noiseless images" if store.has_noiseless else ""
+    lines = [
+        f"{store.path}: {store.n:,} {kind} galaxies{noiseless}",
+        f"  images   {store.size}x{store.size} pixels of {store.pixel_scale:g} arcsec, {store.pixel_unit}",
+        f"  bands    {bands}; PSF FWHM in arcsec: {psf}",
+        f"  splits   {', '.join(counts)}",
+        f"  made     {store.created} by galaxycgan {store.header.tool_version}, git {made.get('tool', {}).get('git')}",
+        f"  content  {store.fingerprint}",
+    ]
+    if store.header.mass_convention:
+        lines.append(f"  masses   {store.header.mass_convention}")
+    if store.matches is not None:
+        lines.append(f"  matches  {len(store.matches):,} rows of the survey table")
+    lines += [f"  source   {one['file']} sha256 {one['sha256']}" for one in made.get("sources", {}).values()]
+    return "\n".join([*lines, *_column_lines(store)])
+
+
+def _column_lines(store):
+    """Return one line for each column: name, unit, smallest, median and largest value, number of missing ones."""
+    lines = [f"  {'column':<16}{'unit':<14}{'min':>20}{'median':>20}{'max':>20}{'missing':>9}"]
+    for name in store.columns:
+        values = store.column(name)
+        unit = getattr(store.table[name], "unit", None)
+        if values.dtype.kind == "b":
+            lines.append(f"  {name:<16}{'flag':<14}{values.sum():>20,} true of {len(values):,}")
+            continue
+        if values.dtype.kind == "U":
+            lines.append(f"  {name:<16}{'text':<14}{len(np.unique(values)):>20,} different")
+            continue
+        good = values[np.isfinite(values) if values.dtype.kind == "f" else values != MISSING_INT]
+        style = ".6g" if values.dtype.kind == "f" else "d"
+        # Integers have the lower median: a mean of two ids is no id.
+        middle = np.sort(good)[(len(good) - 1) // 2] if len(good) else None
+        three = (good.min(), middle, good.max()) if len(good) else ()
+        numbers = "".join(f"{format(value, style):>20}" for value in three) or f"{'':>60}"
+        lines.append(f"  {name:<16}{unit or '':<14}{numbers}{len(values) - len(good):>9,}")
+    return lines
+
+
+def verify(config, context):
+    """Check files for damage, or with ``--same`` two files for equality.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.Verify
+    context : galaxycgan.context.Context
+
+    Raises
+    ------
+    UserError
+        One line for each file with problems.
+    """
+    paths = [Path(path) for path in config.files or [find_store()]]
+    if config.same:
+        _verify_same(paths, context)
+        return
+    damaged = []
+    for path in paths:
+        context.check()
+        try:
+            found = store_problems(path) if is_hdf5(path) else fits_problems(path)
+        except UserError as error:
+            found = [str(error).removeprefix(f"{path}: ")]
+        except Exception as error:  # whatever a damaged file makes a library say is a finding
+            found = [f"damaged: {type(error).__name__}: {str(error).strip().splitlines()[0]}"]
+        if found:
+            damaged.append(f"{path}: {'; '.join(found)}")
+        else:
+            context.say(f"{path}: OK")
+    if damaged:
+        raise UserError("\n".join(damaged))
+
+
+def is_hdf5(path):
+    """Tell HDF5 from FITS by the first bytes; what is neither is a `UserError`."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(HDF5_MAGIC))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror.lower()}") from None
+    if start != HDF5_MAGIC and start[:6] != b"SIMPLE":
+        raise UserError(f"{path}: neither a store (HDF5) nor FITS")
+    return start == HDF5_MAGIC
+
+
+def store_problems(path):
+    """Return what is wrong with a store, as a list of short sentences.
+
+    Raises
+    ------
+    UserError
+        Where it can't be opened as a store at all.
+    """
+    store = GalaxyStore(path)
+    with store.open() as file:
+        missing = [name for name in (store.id_column, "split", "catalog") if name not in file]
+        if missing:
+            return [f"dataset {', '.join(missing)} is missing"]
+        problems = _image_problems(store, file)
+        for name in sorted((set(file) | set(store.checksums)) - {"images", "noiseless"}):
+            if name not in file or name not in store.checksums:
+                problems.append(f"{name}: {'dataset' if name not in file else 'checksum'} is missing")
+            elif hashlib.sha256(np.ascontiguousarray(file[name][()])).hexdigest() != store.checksums[name]:
+                problems.append(f"{name}: wrong checksum")
+        lengths = {name: len(file[name]) for name in (store.id_column, "split", "catalog")}
+    wrong = [f"{name} has {length:,}" for name, length in lengths.items() if length != store.n]
+    if wrong:
+        return [*problems, f"{store.n:,} images, but {', '.join(wrong)} rows"]
+    return problems + _row_problems(store)
+
+
+def _image_problems(store, file):
+    """Check checksums and finiteness of the images, piece by piece."""
+    problems = []
+    step = max(1, CHUNK_BYTES // (4 * len(store.bands) * store.size**2))
+    for name, read in (("images", store.images), ("noiseless", store.noiseless)):
+        if name not in file:
+            if name in store.checksums:
+                problems.append(f"{name}: dataset is missing")
+            continue
+        if file[name].shape != (store.n, len(store.bands), store.size, store.size):
+            problems.append(f"{name}: shape {file[name].shape} does not fit {len(store.bands)} bands")
+            continue
+        digest, bad = hashlib.sha256(), []
+        for start in range(0, store.n, step):
+            chunk = read(slice(start, start + step))
+            digest.update(chunk)
+            bad.append(~np.isfinite(chunk).all(axis=(1, 2, 3)))
+        bad = np.flatnonzero(np.concatenate(bad)) if bad else np.zeros(0, int)
+        if len(bad):
+            ids = first_few(file[store.id_column][()][bad])
+            problems.append(f"{name}: {len(bad)} have pixels that are NaN or infinite: {store.id_column} {ids}")
+        if digest.hexdigest() != store.checksums.get(name):
+            problems.append(f"{name}: wrong checksum")
+    return problems
+
+
+def _row_problems(store):
+    """Check that ids, catalog, split and matches fit together."""
+    problems, ids = [], store.ids
+    unique, counts = np.unique(ids, return_counts=True)
+    if np.any(counts > 1):
+        problems.append(f"{store.id_column}: {np.sum(counts > 1)} come more than once: {first_few(unique[counts > 1])}")
+    if store.id_column == "HSC_id" and np.any(np.diff(ids) < 0):
+        row = int(np.argmax(np.diff(ids) < 0)) + 1
+        problems.append(f"HSC_id: not sorted from row {row} on ({ids[row]})")
+    if store.id_column not in store.columns:
+        problems.append(f"catalog: has no column {store.id_column}")
+    elif np.any(store.column(store.id_column) != ids):
+        row = int(np.argmax(store.column(store.id_column) != ids))
+        problems.append(f"catalog: misaligned with the ids from row {row} on ({store.id_column} {ids[row]})")
+    assigned = store.split != NO_SPLIT
+    expected = split_of(ids, store.header.split_salt, store.header.split_fractions)
+    wrong = assigned & (store.split != expected)
+    if wrong.any() and not store.synthetic:
+        problems.append(f"split: {wrong.sum()} are not what the hash of the id says: {first_few(ids[wrong])}")
+    if store.matches is not None and not np.isin(store.matches[store.id_column], ids).all():
+        problems.append("matches: rows of ids that are not in the store")
+    return problems
+
+
+def fits_problems(path):
+    """Return what is wrong with a FITS file, as a list of short sentences; one that can't be read is a `UserError`."""
+    problems = []
+    hdus = list_hdus(path)
+    for hdu in hdus:
+        data, whole = hdu.sums()
+        if "DATASUM" not in hdu.header or "CHECKSUM" not in hdu.header:
+            problems.append(f"{hdu.name}: has no CHECKSUM and DATASUM")
+        elif data != int(hdu.header["DATASUM"]):
+            problems.append(f"{hdu.name}: wrong DATASUM (data changed)")
+        elif whole not in (0, 0xFFFFFFFF):
+            problems.append(f"{hdu.name}: wrong CHECKSUM (header changed)")
+    names = [hdu.name for hdu in hdus]
+    if not problems and "CATALOG" in names and "IMAGES" in names:
+        problems += _fits_row_problems(path, [name for name in names if name in ("IMAGES", "NOISELESS")])
+    return problems
+
+
+def _fits_row_problems(path, images):
+    """Check that table and images of a FITS catalog fit together and that pixels are finite."""
+    problems = []
+    with fits.open(path, memmap=True) as hdus:
+        table = hdus["CATALOG"].data
+        id_column = hdus[0].header.get("IDCOL", table.columns.names[0])
+        ids = np.array(table[id_column])
+        if len(np.unique(ids)) != len(ids):
+            problems.append(f"CATALOG: ids in {id_column} come more than once")
+        for name in images:
+            data = hdus[name].data
+            if len(data) != len(table):
+                problems.append(f"{name}: {len(data):,} images, but {len(table):,} rows in CATALOG")
+                continue
+            step = max(1, CHUNK_BYTES // data[0].nbytes)
+            good = [np.isfinite(data[k : k + step]).all(axis=(1, 2, 3)) for k in range(0, len(data), step)]
+            bad = ids[~np.concatenate(good)]
+            if len(bad):
+                problems.append(
+                    f"{name}: {len(bad)} have pixels that are NaN or infinite: {id_column} {first_few(bad)}"
+                )
+    return problems
+
+
+def _verify_same(paths, context):
+    if len(paths) != 2:
+        raise UserError(f"--same compares two files, {len(paths)} are given")
+    kinds = [is_hdf5(path) for path in paths]
+    if kinds[0] != kinds[1]:
+        raise UserError(f"{paths[0]} and {paths[1]}: one is HDF5, the other FITS; nothing to compare byte for byte")
+    differences = (store_differences if kinds[0] else fits_differences)(*paths)
+    if differences:
+        raise UserError(f"{paths[0]} and {paths[1]} differ: {'; '.join(differences)}")
+    context.say(f"{paths[0]} and {paths[1]}: the same")
+
+
+def store_differences(path_a, path_b):
+    """Return in what two stores differ: attributes and datasets, not the bytes of the files."""
+    a, b = GalaxyStore(path_a), GalaxyStore(path_b)
+    differences = []
+    for name in sorted((set(a.attrs) | set(b.attrs)) - {"checksums", "provenance"}):
+        if repr(a.attrs.get(name)) != repr(b.attrs.get(name)):
+            differences.append(f"attribute {name}: {a.attrs.get(name)} and {b.attrs.get(name)}")
+    places = _json_differences(a.provenance, b.provenance)
+    differences += [f"provenance in {first_few(places)}"] if places else []
+    with a.open() as file_a, b.open() as file_b:
+        for name in sorted(set(file_a) | set(file_b)):
+            if name not in file_a or name not in file_b:
+                differences.append(f"dataset {name}: only in {path_a if name in file_a else path_b}")
+            else:
+                differences += _dataset_differences(name, file_a[name], file_b[name])
+    return differences
+
+
+def _json_differences(a, b, place=""):
+    """Return the places at which two JSON values differ, with dots between."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted(set(a) | set(b))
+        return [text for key in keys for text in _json_differences(a.get(key), b.get(key), f"{place}.{key}".strip("."))]
+    return [] if a == b else [place]
+
+
+def _dataset_differences(name, a, b):
+    """Compare two datasets byte by byte, piece by piece."""
+    if a.dtype.names and b.dtype.names and a.dtype != b.dtype:
+        columns = sorted(set(a.dtype.descr) ^ set(b.dtype.descr))
+        return [f"dataset {name}: columns {first_few(dict(columns))} are not in both, or of another type"]
+    if a.shape != b.shape:
+        return [f"dataset {name}: shape {a.shape} and {b.shape}"]
+    if a.dtype != b.dtype:
+        return [f"dataset {name}: type {a.dtype} and {b.dtype}"]
+    rows = []
+    step = max(1, CHUNK_BYTES // max(1, a.nbytes // max(1, len(a))))
+    for start in range(0, len(a), step):
+        one, two = (np.ascontiguousarray(data[start : start + step]) for data in (a, b))
+        bytes_one, bytes_two = (piece.reshape(len(piece), -1).view("u1") for piece in (one, two))
+        rows.append(start + np.flatnonzero((bytes_one != bytes_two).any(axis=1)))
+    rows = np.concatenate(rows) if rows else np.zeros(0, int)
+    return [f"dataset {name}: {len(rows):,} of {len(a):,} rows, first {rows[0]}"] if len(rows) else []
+
+
+def fits_differences(path_a, path_b):
+    """Return in what two FITS files differ, HDU by HDU."""
+    a, b = list_hdus(path_a), list_hdus(path_b)
+    if [hdu.name for hdu in a] != [hdu.name for hdu in b]:
+        return [f"HDUs {', '.join(hdu.name for hdu in a)} and {', '.join(hdu.name for hdu in b)}"]
+    differences = []
+    for one, two in zip(a, b, strict=True):
+        keywords = sorted(fits.HeaderDiff(one.header, two.header).diff_keyword_values)
+        if _bytes_differ(one, two, "start", "data_start"):
+            differences.append(f"header of {one.name}: {', '.join(keywords) or 'comments or order'}")
+        if _bytes_differ(one, two, "data_start", "end"):
+            differences.append(f"data of {one.name}")
+    return differences
+
+
+def _bytes_differ(one, two, first, last):
+    places = [(getattr(hdu, first), getattr(hdu, last)) for hdu in (one, two)]
+    if np.ptp(places[0]) != np.ptp(places[1]):
+        return True
+    pairs = zip(one.pieces(*places[0]), two.pieces(*places[1]), strict=True)
+    return any(piece_one != piece_two for piece_one, piece_two in pairs)
