@@ -1,0 +1,277 @@
+"""The command `mock`: an HSC-like survey with known truth, in the files of a real one. Knows no store.
+
+What galaxies there are is in `mock_population`, what they look like in `mock_render`; here are ids, patches of the
+survey, the table with its repeated matches, and the files.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import math
+import multiprocessing
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from galaxycgan.errors import UserError
+from galaxycgan.files import atomic_path, read_json, write_json
+from galaxycgan.images.bands import parse_bands
+from galaxycgan.mock_population import BANDS, I_LIMIT, Galaxies, I, draw_population
+from galaxycgan.mock_render import PATCHES, Renderer, draw_pool, render_in_worker, start_worker
+from galaxycgan.provenance import tool_stamp
+from galaxycgan.randomness import generator
+
+IDS, IMAGES, TABLE, TRUTH = "HSC_ids.npy", "images.small.npy", "2018_02_23-all_objects.csv", "truth.csv"
+#: The options of the command; written last, so that its presence says that the survey is complete.
+OPTIONS = "mock.json"
+SIZES = range(32, 129)
+POPULATIONS = ("dwarf-search", "flux-limited")
+#: Shares of the objects with an image: no row in the table; only rows that are not selected. Beside them: a row and no
+#: image. Of all of these: a second match. Of the rows: no magnitudes.
+NO_ROW, NOT_SELECTED, NO_IMAGE, SECOND_MATCH, NO_MAGNITUDES = 0.005, 0.005, 0.10, 0.05, 0.02
+#: The survey's field: its corner and the side of a patch, as in the COSMOS field.
+RA0_DEG, DEC0_DEG, PATCH_DEG = 149.42, 1.55, 0.2
+#: HSC ids carry the tract and patch in front and a counter behind.
+FIRST_ID, PATCH_ID_STEP = 43_150_000_000_000_000, 2**38
+CHUNK = 32
+
+
+def make_survey(config, context):
+    """Write a mock survey: ids, images, table, and the truth in a file of its own.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.Mock
+    context : galaxycgan.context.Context
+
+    Raises
+    ------
+    UserError
+        For options that make no survey, and where files of another origin are in the way.
+    """
+    bands = _check_options(config)
+    out = Path(config.out)
+    options = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "workers", "overwrite")}
+    if _already_made(out, options, config.overwrite):
+        context.say(f"{out}: this survey is there already, nothing to do")
+        return
+
+    objects = draw_objects(config.n, config.population, config.seed)
+    table = make_table(objects, bands, config.seed)
+    with contextlib.ExitStack() as stack:
+        paths = {name: stack.enter_context(atomic_path(out / name)) for name in (TRUTH, TABLE, IDS, IMAGES)}
+        facts = _write_images(paths[IMAGES], objects, bands, config, context)
+        with open(paths[IDS], "wb") as file:
+            np.save(file, objects.hsc_id[: objects.images])
+        table.to_csv(paths[TABLE], index=False)
+        make_truth(objects, facts).to_csv(paths[TRUTH], index=False)
+        (out / OPTIONS).unlink(missing_ok=True)
+    write_json(out / OPTIONS, {"options": options, **tool_stamp(), "created": context.created})
+    _summarise(out, objects, table, config.population, context)
+
+
+def _check_options(config):
+    """Return the bands; raise `UserError` for options that make no survey."""
+    bands = parse_bands(config.bands)
+    for band in bands:
+        if band not in BANDS:
+            raise UserError(f"--bands {config.bands}: the mock has no band '{band}', choose among {','.join(BANDS)}")
+    if config.population not in POPULATIONS:
+        raise UserError(f"--population {config.population}: must be one of {', '.join(POPULATIONS)}")
+    if config.n < 1:
+        raise UserError(f"--n {config.n}: must be 1 or more")
+    if config.size not in SIZES:
+        raise UserError(f"--size {config.size}: must be {SIZES[0]} to {SIZES[-1]} pixels")
+    if not 0 <= config.seed < 2**63:
+        raise UserError(f"--seed {config.seed}: must be 0 or more, and below 2^63")
+    if config.workers < 0:
+        raise UserError(f"--workers {config.workers}: must be 0 (one per core) or more")
+    return bands
+
+
+def _already_made(out, options, overwrite):
+    """Tell whether `out` holds the survey of these options; raise `UserError` where something else is in the way."""
+    there = [name for name in (IDS, IMAGES, TABLE, TRUTH) if (out / name).exists()]
+    if overwrite or not there:
+        return False
+    made = read_json(out / OPTIONS).get("options") if (out / OPTIONS).exists() else None
+    if made == options and len(there) == 4:
+        return True
+    what = "it is not of a finished mock survey"
+    if made is not None:
+        different = [f"--{k} {made.get(k)}" for k, v in options.items() if made.get(k) != v]
+        what = f"it is of a mock survey with {' '.join(different) or 'files missing'}"
+    raise UserError(f"{out / there[0]}: exists and {what}; choose another --out, or replace it with --overwrite")
+
+
+@dataclasses.dataclass(frozen=True)
+class Objects:
+    """The objects of the survey: the first `images` have images, the others are only in the table.
+
+    Attributes
+    ----------
+    galaxies : Galaxies
+    hsc_id : array of int64
+    ra_deg, dec_deg : array
+    patch : array of int
+    images : int
+    """
+
+    galaxies: Galaxies
+    hsc_id: np.ndarray
+    ra_deg: np.ndarray
+    dec_deg: np.ndarray
+    patch: np.ndarray
+    images: int
+
+
+def draw_objects(n, population, seed):
+    """Draw n objects with an image, and a tenth more without, and give them positions and ids like HSC's."""
+    total = n + _share(NO_IMAGE, n)
+    rng = generator(seed, "mock-population")
+    galaxies = draw_population(total, population, rng)
+    x, y = PATCHES * rng.random((2, total))
+    patch = x.astype(np.int64) * PATCHES + y.astype(np.int64)
+    hsc_id = FIRST_ID + patch * PATCH_ID_STEP + np.cumsum(rng.integers(1, 200, total))
+    ra = RA0_DEG + x * PATCH_DEG / np.cos(np.deg2rad(DEC0_DEG))
+    return Objects(galaxies, hsc_id, ra, DEC0_DEG + y * PATCH_DEG, patch, n)
+
+
+def _share(share, n):
+    """Return a share of n objects: at least one from 20 on, so that a small survey holds every kind of match too."""
+    return math.ceil(share * n) if n >= 20 else round(share * n)
+
+
+def measured(galaxies, rng):
+    """Return photo_z and log_mass [n] as a survey would have measured them.
+
+    The photometric redshift scatters by 0.007 (i = 20) to 0.02 (i = 23.2) times 1 + z. The mass scatters by 0.1 dex and
+    moves along with a redshift that is wrong.
+    """
+    z = galaxies.redshift
+    sigma = (1 + z) * np.interp(galaxies.mags[:, I], [20.0, I_LIMIT], [0.007, 0.02])
+    photo_z = np.maximum(np.abs(z + sigma * rng.standard_normal(len(z))), 0.003)
+    return photo_z, galaxies.log_mass + 0.1 * rng.standard_normal(len(z)) + 0.8 * np.log10(photo_z / z)
+
+
+def make_table(objects, bands, seed):
+    """Return the survey's table: one row per COSMOS galaxy, several of which may point at one HSC object.
+
+    Parameters
+    ----------
+    objects : Objects
+    bands : sequence of str
+        Magnitudes of other bands than g, r, i are added.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    rng = generator(seed, "mock-table")
+    n = len(objects.hsc_id)
+    no_row, not_selected = _share(NO_ROW, objects.images), _share(NOT_SELECTED, objects.images)
+    lot = rng.permutation(objects.images)
+    selected = np.ones(n, bool)
+    selected[lot[no_row : no_row + not_selected]] = False
+    sep = np.minimum(rng.rayleigh(0.13, n), 0.9)
+    nearest = _rows(objects, np.arange(n), objects.galaxies, sep, selected, bands, rng).drop(index=lot[:no_row])
+
+    twice = rng.permutation(nearest.index)[: _share(SECOND_MATCH, n)]
+    others = draw_population(len(twice), "flux-limited", rng) if len(twice) else objects.galaxies.take([])
+    chosen = selected[twice] & (rng.random(len(twice)) < 0.6)
+    farther = _rows(objects, twice, others, sep[twice] + rng.uniform(0.1, 0.8, len(twice)), chosen, bands, rng)
+    table = pd.concat([nearest, farther] if len(twice) else [nearest], ignore_index=True)
+    table.insert(0, "COSMOS_id", 200_000 + rng.permutation(max(800_000, 2 * len(table)))[: len(table)])
+    return table.iloc[rng.permutation(len(table))]
+
+
+def _rows(objects, index, galaxies, sep_arcsec, selected, bands, rng):
+    """Return table rows of `galaxies`, which point at the objects `index`."""
+    photo_z, log_mass = measured(galaxies, rng)
+    angle = 2 * np.pi * rng.random(len(index))
+    columns = {
+        "HSC_id": objects.hsc_id[index],
+        "ra": objects.ra_deg[index] + sep_arcsec / 3600 * np.cos(angle) / np.cos(np.deg2rad(DEC0_DEG)),
+        "dec": objects.dec_deg[index] + sep_arcsec / 3600 * np.sin(angle),
+        "photo_z": photo_z.round(4),
+        "log_mass": log_mass.round(4),
+    }
+    blank = rng.random(len(index)) < NO_MAGNITUDES
+    for band in dict.fromkeys(("g", "r", "i", *bands)):
+        mag = galaxies.mags[:, BANDS.index(band)]
+        mag = mag + 0.02 * (1 + 10.0 ** (0.4 * (mag - 24.0))) * rng.standard_normal(len(index))
+        columns[f"{band}cmodel_mag"] = np.where(blank, np.nan, mag.round(3))
+    return pd.DataFrame({**columns, "sep": np.round(sep_arcsec, 4), "selected": selected}, index=index)
+
+
+@contextlib.contextmanager
+def _rendered(chunks, workers, arguments, context):
+    """Yield an iterator over the rendered chunks, in order, made by `workers` processes."""
+    if workers == 1:
+        yield map(Renderer(*arguments), chunks)
+        return
+    # Spawned, not forked: a fork would copy the locks of whatever threads there are.
+    spawn = multiprocessing.get_context("spawn")
+    executor = concurrent.futures.ProcessPoolExecutor(workers, spawn, start_worker, arguments)
+    try:
+        yield executor.map(render_in_worker, chunks)
+    except concurrent.futures.process.BrokenProcessPool:
+        context.check()
+        raise UserError("mock: a worker process was killed, most likely for memory; use fewer --workers") from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _write_images(path, objects, bands, config, context):
+    """Render all images into an npy file; return the facts of each, a list of dicts."""
+    n = objects.images
+    chunks = [(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
+    # To start a process takes as long as some hundred galaxies.
+    workers = config.workers or min(len(os.sched_getaffinity(0)), math.ceil(n / 500))
+    galaxies, patch = objects.galaxies.take(slice(0, n)), objects.patch[:n]
+    arguments = config.seed, bands, config.size, galaxies, patch, draw_pool(config.seed)
+    images = np.lib.format.open_memmap(path, "w+", np.float64, (n, len(bands), config.size, config.size))
+    facts = []
+    with _rendered(chunks, workers, arguments, context) as results, context.progress("mock", n, "galaxies") as progress:
+        for (start, stop), (pixels, chunk_facts) in zip(chunks, results, strict=True):
+            images[start:stop] = pixels
+            facts.extend(chunk_facts)
+            progress.at(stop)
+            context.check()
+    images.flush()
+    return facts
+
+
+def make_truth(objects, facts):
+    """Return the true properties, one row per HSC_id; what is true of an image only is blank without one."""
+    galaxies = objects.galaxies
+    truth = {"HSC_id": objects.hsc_id, "ra": objects.ra_deg, "dec": objects.dec_deg, "patch": objects.patch}
+    for item in dataclasses.fields(Galaxies):
+        values = getattr(galaxies, item.name)
+        if item.name == "mags":
+            truth |= {f"mag_{band}": values[:, b] for b, band in enumerate(BANDS)}
+        elif item.name == "knot_fraction":
+            truth["knot_fraction_i"] = values[:, I]
+        else:
+            truth[item.name] = values
+    table = pd.concat([pd.DataFrame(truth), pd.DataFrame(facts)], axis=1).round(6)
+    return table.astype({"neighbours": "Int64"})
+
+
+def _summarise(out, objects, table, population, context):
+    """Say what was made, by the rows that a conversion would keep."""
+    imaged = table[table.HSC_id.isin(objects.hsc_id[: objects.images])]
+    kept = imaged[imaged.selected].sort_values("sep").drop_duplicates("HSC_id")
+    dwarf = (kept.log_mass > 8) & (kept.log_mass < 9) & (kept.photo_z < 0.15)
+    context.say(
+        f"{out}: {objects.images:,} images, {len(kept):,} of them with a selected row; {len(table):,} rows, "
+        f"{table.HSC_id.duplicated().sum():,} of them further matches of an object"
+    )
+    if len(kept):
+        context.say(
+            f"{population}: mean photo_z {kept.photo_z.mean():.3f}, mean log_mass {kept.log_mass.mean():.2f}, "
+            f"dwarf share {dwarf.mean():.3f}; the truth is in {TRUTH}"
+        )
