@@ -1,23 +1,15 @@
-"""Random numbers that belong to an index, not to a moment: the same galaxy gets the same numbers in any batch or shard.
+"""Random numbers that belong to an index, not to a moment: a galaxy gets the same ones in any batch or shard.
 
-Counter-based generator Philox 4x64 (Salmon et al. 2011, SC '11, doi:10.1145/2063384.2063405): the key is (seed, stream),
-the counter is the index. Every index owns a fixed range of counters, so nothing depends on what was drawn before.
+Counter-based generator Philox 4x64 (Salmon et al. 2011, SC '11, doi:10.1145/2063384.2063405): the key is (seed,
+stream), the counter is the index. Every index owns a fixed range of counters: nothing depends on what was drawn before.
 """
 
 import numpy as np
 
 #: One stream per use, so that no two uses share numbers.
-STREAMS = {
-    "order": 1,
-    "augment": 2,
-    "latent": 3,
-    "noise": 4,
-    "request": 5,
-    "reference": 6,
-    "weights": 7,
-    "bootstrap": 8,
-}
-_SYMMETRIC_32 = np.float32(2.0 * np.pi / 2**32)
+STREAMS = {"order": 1, "augment": 2, "latent": 3, "noise": 4, "request": 5}
+STREAMS |= {"mock-population": 101, "mock-pool": 102, "mock-patches": 103, "mock-table": 104, "mock-render": 105}
+_RADIANS_PER_STEP = np.float32(2.0 * np.pi / 2**32)
 
 
 def generator(seed, stream, index=0):
@@ -57,7 +49,7 @@ def normals(seed, stream, first, count, size):
     radius *= np.float32(-2.0)
     np.sqrt(radius, out=radius)
     angle = words[..., 1].astype(np.float32)
-    angle *= _SYMMETRIC_32
+    angle *= _RADIANS_PER_STEP
     pairs = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
     return pairs[:, :size]
 

@@ -1,0 +1,132 @@
+"""The generator: labels and latent numbers to a noiseless galaxy image in linear flux, then noise on top."""
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from galaxycgan.models.blocks import Block, Plan, activation
+from galaxycgan.models.noise import HALF, CorrelatedNoise
+
+#: Rises when layers change: weights of another layout are refused by name, not by a failing load.
+LAYOUT = 1
+#: width: channels per 16; preset sizes hold for a 50-pixel stamp with 3 bands.
+PRESETS = {
+    "tiny": {"width": 8, "style": 96},  # 0.3 M + 0.3 M parameters
+    "base": {"width": 16, "style": 128},  # 1.0 M + 0.7 M
+    "large": {"width": 40, "style": 256},  # 5.5 M + 4.4 M
+}
+LATENT_GLOBAL = 64
+LATENT_LOCAL = 4
+#: Largest arcsinh-flux that the network can ask for: e^12 softening units are far above any detector's range.
+LARGEST_STRETCHED = 12.0
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkShape:
+    """All that is needed to build the networks again."""
+
+    n_bands: int
+    size: int
+    n_conditions: int
+    width: int
+    style: int
+
+    @classmethod
+    def preset(cls, name, n_bands, size, n_conditions):
+        """Shape of a named preset for some data."""
+        return cls(n_bands=n_bands, size=size, n_conditions=n_conditions, **PRESETS[name])
+
+    @property
+    def plan(self):
+        """Resolutions."""
+        return Plan.for_size(self.size)
+
+    @property
+    def latent_size(self):
+        """Numbers that make one galaxy: global ones, and a coarse map for what lies around it."""
+        return LATENT_GLOBAL + LATENT_LOCAL * self.plan.base**2
+
+    @property
+    def white_shape(self):
+        """White noise that one image takes: [band, y, x] with the rim of the noise filter."""
+        return (self.n_bands, self.size + 2 * HALF, self.size + 2 * HALF)
+
+
+class Generator(nn.Module):
+    """Image from labels and latent numbers.
+
+    The network draws ``arcsinh(flux / flux_unit)`` at half resolution (the PSF leaves no finer detail) and shuffles it
+    to full size; ``sinh`` makes it linear flux, so that a factor in brightness is a step in the network's output.
+    Noise is not drawn by the network: `CorrelatedNoise` adds it to the linear flux.
+
+    Parameters
+    ----------
+    shape : NetworkShape
+        Sizes.
+
+    Attributes
+    ----------
+    flux_unit_njy : tensor [band]
+        One unit of the network's linear flux in nJy: twice the sky noise of the training images.
+    """
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape = shape
+        plan, k = shape.plan, shape.width
+        channels = [max(6 - 2 * level, 2) * k for level in range(plan.levels)]
+        self.map = nn.Sequential(
+            nn.Linear(LATENT_GLOBAL + shape.n_conditions, shape.style),
+            nn.LeakyReLU(0.2),
+            nn.Linear(shape.style, shape.style),
+            nn.LeakyReLU(0.2),
+        )
+        self.start = nn.Linear(shape.style, channels[0] * plan.base**2)
+        self.surroundings = nn.Conv2d(LATENT_LOCAL, channels[0], 3, padding=1, bias=False)
+        self.blocks = nn.ModuleList(
+            Block(channels[max(level - 1, 0)], channels[level], style=shape.style) for level in range(plan.levels)
+        )
+        self.paint = nn.Conv2d(channels[-1], 4 * shape.n_bands, 3, padding=1)
+        self.noise = CorrelatedNoise(shape.n_bands, shape.style)
+        self.register_buffer("flux_unit_njy", torch.ones(shape.n_bands))
+
+    def forward(self, latent, conditions):
+        """Return the noiseless image and the style vector.
+
+        Parameters
+        ----------
+        latent : tensor [n, latent_size]
+            Standard normal deviates.
+        conditions : tensor [n, n_conditions]
+            Standardised labels.
+
+        Returns
+        -------
+        flux : float32 tensor [n, band, y, x]
+            In units of `flux_unit_njy`.
+        style : float32 tensor [n, style]
+            What galaxy and depth of the image derive from.
+        """
+        base = self.shape.plan.base
+        style = self.map(torch.cat([latent[:, :LATENT_GLOBAL], conditions], 1))
+        local = latent[:, LATENT_GLOBAL:].reshape(-1, LATENT_LOCAL, base, base)
+        x = self.start(style).view(len(latent), -1, base, base) + self.surroundings(local)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for level, block in enumerate(self.blocks):
+            if level:
+                x = F.interpolate(x, scale_factor=2, mode="bilinear")
+            x = block(x, style)
+        # The last convolution in float32: bfloat16 would leave steps of 3% in bright pixels.
+        with torch.autocast(x.device.type, enabled=False):
+            stretched = F.pixel_shuffle(self.paint(activation(x.float())), 2)
+            border = (stretched.shape[-1] - self.shape.size) // 2
+            end = border + self.shape.size
+            stretched = stretched[..., border:end, border:end]
+            return torch.sinh(stretched.clamp(-LARGEST_STRETCHED, LARGEST_STRETCHED)), style.float()
+
+    def observe(self, flux, style, white):
+        """Add noise to a noiseless image; see `CorrelatedNoise.forward`."""
+        with torch.autocast(flux.device.type, enabled=False):
+            return self.noise(flux, style, white)

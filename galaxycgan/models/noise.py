@@ -1,0 +1,107 @@
+"""The noise layer: correlated sky noise and photon noise in linear flux. Knows nothing of galaxies.
+
+Warping single exposures onto a coadd's grid correlates neighbouring pixels; the layer filters white noise with a small
+kernel of the symmetry of the square. The noise is added in nJy, so the mean of many draws is the noiseless image.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+HALF = 2
+#: Index of each kernel element in the list of distinct ones under flips and transposes.
+_ORBITS = {tuple(sorted((abs(y), abs(x)))) for y in range(-HALF, HALF + 1) for x in range(-HALF, HALF + 1)}
+_ORBIT_INDEX = {orbit: k for k, orbit in enumerate(sorted(_ORBITS))}
+_KERNEL_INDEX = torch.tensor(
+    [[_ORBIT_INDEX[tuple(sorted((abs(y), abs(x))))] for x in range(-HALF, HALF + 1)] for y in range(-HALF, HALF + 1)]
+)
+
+
+class CorrelatedNoise(nn.Module):
+    """Add sky noise of variance ``sky^2`` and photon noise of variance ``gain * flux``, correlated between pixels.
+
+    Parameters
+    ----------
+    n_bands : int
+        Number of bands.
+    width : int
+        Size of the vector that lets the sky noise differ from galaxy to galaxy (depth varies over a survey).
+    """
+
+    def __init__(self, n_bands, width):
+        super().__init__()
+        self.log_sky = nn.Parameter(torch.zeros(n_bands))
+        self.log_gain = nn.Parameter(torch.full((n_bands,), -3.0))
+        elements = torch.zeros(n_bands, len(_ORBIT_INDEX))
+        elements[:, 0] = 1.0
+        self.kernel_elements = nn.Parameter(elements)
+        self.depth = nn.Linear(width, n_bands)
+        nn.init.zeros_(self.depth.weight)
+        nn.init.zeros_(self.depth.bias)
+
+    def kernel(self):
+        """Return the filter [band, 1, y, x], normalised to keep the variance of white noise."""
+        elements = self.kernel_elements / self.kernel_elements[:, :1].abs().clamp_min(1e-3)
+        kernel = elements[:, _KERNEL_INDEX.to(elements.device)]
+        return (kernel / kernel.square().sum((1, 2), keepdim=True).sqrt())[:, None]
+
+    def correlation(self):
+        """Return the autocorrelation of the noise [band, 4 HALF + 1, 4 HALF + 1], offsets centred."""
+        kernel = self.kernel().double()
+        pad = 2 * HALF
+        padded = F.pad(kernel, (pad, pad, pad, pad)).transpose(0, 1)
+        return F.conv2d(padded, kernel, groups=len(kernel))[0]
+
+    def sigma(self, flux, style):
+        """Return the standard deviation per pixel, in the unit of `flux` [n, band, y, x]."""
+        sky = (self.log_sky + self.depth(style).clamp(-2, 2)).exp()[..., None, None]
+        return (sky.square() + self.log_gain.exp()[:, None, None] * flux.clamp_min(0)).sqrt()
+
+    def sky_sigma(self, style):
+        """Return the standard deviation of the sky noise per pixel [n, band]."""
+        return (self.log_sky + self.depth(style).clamp(-2, 2)).exp()
+
+    def forward(self, flux, style, white):
+        """Return `flux` with noise.
+
+        Parameters
+        ----------
+        flux : tensor [n, band, y, x]
+            Noiseless image in units of the layer (see `Generator.flux_unit_njy`).
+        style : tensor [n, width]
+            What the depth depends on.
+        white : tensor [n, band, y + 4, x + 4]
+            Standard normal deviates; the rim of `HALF` pixels on each side feeds the filter.
+        """
+        filtered = F.conv2d(white, self.kernel(), groups=white.shape[1])
+        return flux + self.sigma(flux, style) * filtered
+
+    @torch.no_grad()
+    def start_at(self, sky_rms, correlation):
+        """Start from the noise of the training images.
+
+        Parameters
+        ----------
+        sky_rms : array [band]
+            Standard deviation per pixel in units of the layer.
+        correlation : array [band, 5, 5]
+            Measured autocorrelation; its zero-phase square root is the filter.
+        """
+        self.log_sky.copy_(torch.as_tensor(np.log(sky_rms), dtype=torch.float32))
+        for band, measured in enumerate(correlation):
+            power = np.fft.fft2(np.fft.ifftshift(_on_grid(measured, 32))).real
+            kernel = np.fft.fftshift(np.fft.ifft2(np.sqrt(np.maximum(power, 1e-3))).real)
+            centre = 16
+            kernel = kernel[centre - HALF : centre + HALF + 1, centre - HALF : centre + HALF + 1]
+            for k in _ORBIT_INDEX.values():
+                same = _KERNEL_INDEX.numpy() == k
+                self.kernel_elements[band, k] = float(kernel[same].mean() / kernel[HALF, HALF])
+
+
+def _on_grid(small, size):
+    """Put a small centred map into the centre of a larger one."""
+    grid = np.zeros((size, size))
+    half = small.shape[0] // 2
+    grid[size // 2 - half : size // 2 + half + 1, size // 2 - half : size // 2 + half + 1] = small
+    return grid

@@ -1,0 +1,95 @@
+"""Labels to images with a trained generator, in fixed blocks: galaxy i is the same whatever is made beside it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from galaxycgan.models.device import autocast, choose_precision
+from galaxycgan.models.release import load_generator
+from galaxycgan.randomness import normals
+
+#: Galaxy i is row i mod 64 of block i div 64: a matrix product's rounding depends on its shape, so the shape is fixed.
+BLOCK = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Images of 64 consecutive galaxies.
+
+    Attributes
+    ----------
+    images, noiseless : float32 array [64, band, y, x]
+        nJy per pixel; the same array where no noise was asked for.
+    sigma : float32 array [64, band, y, x]
+        Standard deviation of the noise per pixel in nJy.
+    correlation : array [band, 9, 9]
+        Autocorrelation of the noise.
+    """
+
+    images: np.ndarray
+    noiseless: np.ndarray
+    sigma: np.ndarray
+    correlation: np.ndarray
+
+
+class Painter:
+    """A trained generator, ready to make blocks of galaxies.
+
+    Parameters
+    ----------
+    run : str or Path
+        Run directory of `train_gan`.
+    device : torch.device
+        Where.
+    """
+
+    def __init__(self, run, device):
+        self.run, self.device = Path(run), device
+        self.generator, self.conditioning, self.card = load_generator(self.run, device)
+        self.dtype = choose_precision("auto", device)[0]
+        self.correlation = self.generator.noise.correlation().cpu().numpy()
+
+    @torch.no_grad()
+    def paint(self, labels, seed, first, noisy=True):
+        """Make the block of galaxies ``first .. first + 63``.
+
+        Parameters
+        ----------
+        labels : array [n, column]
+            Of all galaxies of the request; past the end the last one is repeated.
+        seed : int
+            Key of latent numbers and noise.
+        first : int
+            A multiple of 64.
+        noisy : bool
+            Whether to add noise.
+
+        Returns
+        -------
+        Block
+        """
+        rows = np.minimum(np.arange(first, first + BLOCK), len(labels) - 1)
+        shape = self.generator.shape
+        conditions = torch.from_numpy(self.conditioning.standardise(labels[rows])).to(self.device)
+        latent = self._normals(seed, "latent", first, (shape.latent_size,))
+        with autocast(self.device, self.dtype):
+            flux, style = self.generator(latent, conditions)
+        unit = self.generator.flux_unit_njy[:, None, None]
+        noiseless = (flux * unit).cpu().numpy()
+        images = noiseless
+        if noisy:
+            white = self._normals(seed, "noise", first, shape.white_shape)
+            images = (self.generator.observe(flux, style, white) * unit).cpu().numpy()
+        sigma = (self.generator.noise.sigma(flux, style) * unit).cpu().numpy()
+        return Block(images, noiseless, sigma, self.correlation)
+
+    def _normals(self, seed, stream, first, shape):
+        deviates = normals(seed, stream, first, BLOCK, int(np.prod(shape)))
+        return torch.from_numpy(np.ascontiguousarray(deviates)).view(BLOCK, *shape).to(self.device)
+
+    def sample(self, labels, seed, noisy=True):
+        """Make one galaxy for each row of labels: float32 [n, band, y, x] in nJy, noisy or noiseless."""
+        blocks = (self.paint(labels, seed, first, noisy).images for first in range(0, len(labels), BLOCK))
+        return np.concatenate(list(blocks))[: len(labels)]

@@ -1,0 +1,82 @@
+"""A trained generator on disk: weights as safetensors, the rest as JSON. Knows no training."""
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from galaxycgan.errors import UserError
+from galaxycgan.files import atomic_path, read_json, write_json
+from galaxycgan.models.conditioning import Conditioning
+from galaxycgan.models.generator import LAYOUT, Generator, NetworkShape
+
+WEIGHTS = "generator.safetensors"
+CARD = "generator.json"
+#: Beside them in a run directory: the training log, and the ids that the generator has seen.
+METRICS = "metrics.jsonl"
+TRAINED_ON = "trained_on.npy"
+CARD_SCHEMA = "galaxycgan-generator"
+
+
+def save_generator(run, generator, conditioning, card):
+    """Write a generator into a run directory.
+
+    Parameters
+    ----------
+    run : Path
+        Directory.
+    generator : Generator
+        With its averaged weights.
+    conditioning : Conditioning
+        What its labels mean.
+    card : dict
+        What a user wants to know: data, bands, pixel scale, training.
+    """
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in generator.state_dict().items()}
+    tensors["conditioning.reference"] = torch.from_numpy(conditioning.reference.astype(np.float32))
+    with atomic_path(run / WEIGHTS) as temporary:
+        save_file(tensors, temporary)
+    shape = {name: getattr(generator.shape, name) for name in NetworkShape.__dataclass_fields__}
+    write_json(
+        run / CARD,
+        {
+            "schema": CARD_SCHEMA,
+            "schema_version": 1,
+            "layout": LAYOUT,
+            "network": shape,
+            "conditioning": conditioning.to_dict(),
+        }
+        | card,
+    )
+
+
+def load_generator(run, device="cpu"):
+    """Read a generator that `save_generator` wrote.
+
+    Returns
+    -------
+    generator : Generator
+        In evaluation mode on `device`.
+    conditioning : Conditioning
+        What its labels mean.
+    card : dict
+        The rest of its card.
+    """
+    if not (run / CARD).exists():
+        raise UserError(f"{run}: holds no trained generator ({CARD}); train one: galaxycgan train_gan --run {run}")
+    card = read_json(run / CARD)
+    if card.get("schema") != CARD_SCHEMA:
+        raise UserError(f"{run / CARD}: not the card of a generator (schema '{card.get('schema')}')")
+    if card.get("layout") != LAYOUT:
+        raise UserError(
+            f"{run}: made by another version of galaxycgan (network layout {card.get('layout')}); train again"
+        )
+    try:
+        tensors = load_file(run / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{run / WEIGHTS}: can't be read ({error})") from None
+    reference = tensors.pop("conditioning.reference").numpy()
+    generator = Generator(NetworkShape(**card["network"]))
+    generator.load_state_dict(tensors)
+    generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return generator, Conditioning.from_dict(card["conditioning"], reference), card

@@ -1,0 +1,1 @@
+"""The training loops, their sampling and their checkpoints."""

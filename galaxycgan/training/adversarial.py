@@ -1,0 +1,177 @@
+"""One step of adversarial training, and the state that makes the next step. Knows no files."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import torch
+
+from galaxycgan.models.device import autocast
+from galaxycgan.models.discriminator import Discriminator
+from galaxycgan.models.generator import Generator
+from galaxycgan.models.losses import critic_loss, generator_loss, gradient_penalty
+from galaxycgan.randomness import normals
+from galaxycgan.training.sampler import dihedral, symmetry
+
+#: Gradient penalties cost as much as two further steps, so they are taken every fourth one, four times as heavy (lazy
+#: regularisation, Karras et al. 2020, arXiv:1912.04958).
+PENALTY_EVERY = 4
+BETAS = (0.0, 0.99)
+#: The average spans a tenth of the images shown so far, at most this many.
+LONGEST_AVERAGE_IMAGES = 64_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the step depends on beside the networks."""
+
+    batch: int
+    lr: float
+    gamma: float
+    seed: int
+
+
+class Trainer:
+    """Generator, critic, averaged generator and their optimisers.
+
+    Parameters
+    ----------
+    shape : NetworkShape
+        Sizes.
+    settings : Settings
+        Rates and seeds.
+    device : torch.device
+        Where.
+    dtype : torch.dtype
+        Of the convolutions.
+    """
+
+    def __init__(self, shape, settings, device, dtype):
+        self.settings, self.device, self.dtype = settings, device, dtype
+        torch.manual_seed(settings.seed)
+        self.generator = Generator(shape).to(device, memory_format=torch.channels_last)
+        self.critic = Discriminator(shape).to(device, memory_format=torch.channels_last)
+        self.averaged = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        self.generator_optimiser = torch.optim.Adam(self.generator.parameters(), lr=settings.lr, betas=BETAS)
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=settings.lr, betas=BETAS)
+        self.images = 0
+
+    @torch.no_grad()
+    def start_from(self, flux, unit_njy, sky_rms, correlation):
+        """Take scales and the noise from real images.
+
+        Parameters
+        ----------
+        flux : tensor [n, band, y, x]
+            Real images in flux units.
+        unit_njy, sky_rms : array [band]
+            Flux unit in nJy; sky noise per pixel in flux units.
+        correlation : array [band, 5, 5]
+            Autocorrelation of the sky noise.
+        """
+        for network in (self.generator, self.averaged):
+            network.flux_unit_njy.copy_(torch.as_tensor(unit_njy))
+            network.noise.start_at(sky_rms, correlation)
+        self.critic.standardise_on(flux)
+
+    def state(self):
+        """All that the next step depends on."""
+        return {
+            "generator": self.generator.state_dict(),
+            "critic": self.critic.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "generator_optimiser": self.generator_optimiser.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
+            "images": self.images,
+        }
+
+    def restore(self, state):
+        """Go on from `state`."""
+        for name in ("generator", "critic", "averaged", "generator_optimiser", "critic_optimiser"):
+            getattr(self, name).load_state_dict(state[name])
+        self.images = state["images"]
+
+    def random_inputs(self):
+        """Latent numbers [batch, latent] and white noise [batch, band, y, x] of this step."""
+        shape, batch = self.generator.shape, self.settings.batch
+        latent = normals(self.settings.seed, "latent", self.images, batch, shape.latent_size)
+        white = normals(self.settings.seed, "noise", self.images, batch, int(np.prod(shape.white_shape)))
+        white = torch.from_numpy(white).view(batch, *shape.white_shape)
+        return torch.from_numpy(np.ascontiguousarray(latent)).to(self.device), white.to(self.device)
+
+    def step(self, flux, conditions, progress):
+        """Show one batch.
+
+        Parameters
+        ----------
+        flux : tensor [batch, band, y, x]
+            Real images in flux units.
+        conditions : tensor [batch, n_conditions]
+            Their standardised labels.
+        progress : float
+            Share of the run that is done, 0..1: sets the learning rate.
+
+        Returns
+        -------
+        dict of tensors
+            Losses and mean score difference.
+        """
+        self._set_rate(progress)
+        latent, white = self.random_inputs()
+        real = self.critic.stretch(dihedral(flux, symmetry(self.settings.seed, self.images))).contiguous()
+        with autocast(self.device, self.dtype):
+            noiseless, style = self.generator(latent, conditions)
+        fake = self.critic.stretch(self.generator.observe(noiseless, style, white))
+        report, real_scores = self._critic_step(real, fake.detach(), conditions)
+        report |= self._generator_step(fake, real_scores, conditions)
+        self.images += self.settings.batch
+        self._average()
+        return report
+
+    def _critic_step(self, real, fake, conditions):
+        penalise = (self.images // self.settings.batch) % PENALTY_EVERY == 0
+        if penalise:
+            real.requires_grad_(True)
+            fake.requires_grad_(True)
+        with autocast(self.device, self.dtype):
+            scores = self.critic(torch.cat([real, fake]), torch.cat([conditions, conditions]))
+        real_scores, fake_scores = scores.chunk(2)
+        loss = critic_loss(real_scores, fake_scores)
+        report = {"critic_loss": loss.detach(), "score_gap": (real_scores - fake_scores).mean().detach()}
+        if penalise:
+            penalty = gradient_penalty(scores, real, fake)
+            loss = loss + PENALTY_EVERY * self.settings.gamma / 2 * penalty
+            report["penalty"] = penalty.detach()
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.critic_optimiser.step()
+        return report, real_scores.detach()
+
+    def _generator_step(self, fake, real_scores, conditions):
+        self.critic.requires_grad_(False)  # spares the gradients of the critic's weights
+        with autocast(self.device, self.dtype):
+            loss = generator_loss(real_scores, self.critic(fake, conditions))
+        self.generator_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.generator_optimiser.step()
+        self.critic.requires_grad_(True)
+        return {"generator_loss": loss.detach()}
+
+    def _set_rate(self, progress):
+        rate = self.settings.lr * rate_factor(progress)
+        for optimiser in (self.generator_optimiser, self.critic_optimiser):
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+
+    @torch.no_grad()
+    def _average(self):
+        span = max(self.settings.batch, min(self.images / 10, LONGEST_AVERAGE_IMAGES))
+        weight = min(1.0, self.settings.batch / span)
+        pairs = zip(self.averaged.parameters(), self.generator.parameters(), strict=True)
+        averaged, current = zip(*pairs, strict=True)
+        torch._foreach_lerp_(list(averaged), list(current), weight)
+
+
+def rate_factor(progress):
+    """Return the learning rate over its maximum at a share 0..1 of the run: constant, falling over the last third."""
+    return min(1.0, max(0.05, (1 - progress) * 3))

@@ -1,0 +1,24 @@
+"""Checkpoints and logs of a run: whole or absent, read without executing anything."""
+
+import pickle
+
+import torch
+
+from galaxycgan.errors import UserError
+from galaxycgan.files import atomic_path
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def save_checkpoint(path, state):
+    """Write a dict of tensors, numbers and state dicts atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_checkpoint(path):
+    """Read what `save_checkpoint` wrote; executes nothing."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); use --overwrite") from None

@@ -1,0 +1,187 @@
+"""The stage train_gan: a store in, a run directory with a trained generator out; resumes to the bit."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.errors import UserError
+from galaxycgan.files import atomic_path, keep_records, write_json
+from galaxycgan.models.conditioning import Conditioning
+from galaxycgan.models.device import choose_device, choose_precision, set_threads
+from galaxycgan.models.generator import LAYOUT, NetworkShape
+from galaxycgan.models.release import CARD, METRICS, TRAINED_ON, WEIGHTS, save_generator
+from galaxycgan.provenance import tool_stamp
+from galaxycgan.training.adversarial import Settings, Trainer
+from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint
+from galaxycgan.training.loop import Loop
+from galaxycgan.training.noise import noise_of
+from galaxycgan.training.sampler import RealImages
+
+CONFIG = "config.json"
+MOST_MEASURED = 2000
+RESIDENT_BYTES = 6 << 30
+SMALLEST_SET, SMALLEST_SIZE, LARGEST_SIZE = 16, 32, 128
+#: Options that change the result: the same in a run and its resumption.
+IDENTITY = ("labels", "preset", "images", "batch", "lr", "gamma", "seed", "precision")
+
+
+def _label_columns(text, store):
+    columns = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in columns:
+        if name not in store.columns:
+            raise UserError(f"{store.path}: no column '{name}' to condition on; there are: {', '.join(store.columns)}")
+    if not columns:
+        raise UserError("--labels is empty: name at least one column, such as --labels photo_z,log_mass")
+    return columns
+
+
+def _check(config, store, rows):
+    if len(rows) < SMALLEST_SET:
+        raise UserError(
+            f"{store.path}: {len(rows)} galaxies in the training split; a GAN needs at least {SMALLEST_SET}"
+        )
+    if not SMALLEST_SIZE <= store.size <= LARGEST_SIZE:
+        raise UserError(
+            f"{store.path}: images of {store.size} px; sizes from {SMALLEST_SIZE} to {LARGEST_SIZE} px are known"
+        )
+    for name, smallest in (
+        ("images", 1),
+        ("max_minutes", 0.0),
+        ("batch", 2),
+        ("lr", 1e-12),
+        ("gamma", 0.0),
+        ("seed", 0),
+    ):
+        if not getattr(config, name) >= smallest:
+            raise UserError(f"--{name} {getattr(config, name)}: must be at least {smallest:g}")
+
+
+def _identity(config, store, conditioning, shape):
+    """What a run must share with its checkpoint."""
+    return {name: getattr(config, name) for name in IDENTITY} | {
+        "store": store.fingerprint,
+        "conditioning": conditioning.to_dict(),
+        "network": dataclasses.asdict(shape) | {"layout": LAYOUT},
+    }
+
+
+def _open_run(config, identity, context):
+    """Return the run directory and the state to go on from, if any; None, None where it is finished."""
+    run = Path(config.run)
+    if run.exists() and not run.is_dir():
+        raise UserError(f"{run}: is not a directory; choose another --run")
+    run.mkdir(parents=True, exist_ok=True)
+    checkpoint = run / CHECKPOINT
+    if config.overwrite or not checkpoint.exists():
+        for name in (CHECKPOINT, METRICS, CARD, WEIGHTS):
+            (run / name).unlink(missing_ok=True)
+        return run, None
+    state = load_checkpoint(checkpoint)
+    theirs = state["identity"]
+    for name, value in identity.items():
+        if theirs.get(name) != value:
+            raise UserError(
+                f"{run}: was trained with another {name} ({theirs.get(name)} there, {value} asked); "
+                "choose another --run, or --overwrite"
+            )
+    keep_records(run / METRICS, "images", state["trainer"]["images"])
+    context.say(f"{run}: going on at image {state['trainer']['images']:,} of {config.images:,}")
+    return run, state
+
+
+def train_gan(config, context):
+    """Train a conditional GAN on the training split of a store.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.TrainGan
+        Options.
+    context : galaxycgan.context.Context
+        How it is run.
+
+    Raises
+    ------
+    UserError
+        Where the store or an option can't be used, or training diverges.
+    Interrupted
+        When asked to stop; the state is saved.
+    """
+    threads = set_threads(config.threads)
+    device = choose_device(config.device)
+    dtype, reason = choose_precision(config.precision, device)
+    with GalaxyStore(find_store(config.store)) as store:
+        columns = _label_columns(config.labels, store)
+        rows = np.flatnonzero(store.split == 0)
+        _check(config, store, rows)
+        labels = np.stack([store.column(name)[rows] for name in columns], 1)
+        conditioning = Conditioning.fit(columns, labels, store.path)
+        shape = NetworkShape.preset(config.preset, len(store.bands), store.size, len(columns))
+        identity = _identity(config, store, conditioning, shape)
+        run, state = _open_run(config, identity, context)
+        if state and state["finished"] and (run / CARD).exists():
+            context.say(f"{run}: is finished ({state['trainer']['images']:,} images); --overwrite starts again")
+            return
+        context.say(
+            f"{store.path}: {len(rows):,} training galaxies, bands {','.join(store.bands)}, {store.size} px; "
+            f"{device.type}, {threads} threads, {str(dtype).removeprefix('torch.')} ({reason})"
+        )
+        _save_inputs(run, config, store, rows)
+        settings = Settings(config.batch, config.lr, config.gamma, config.seed)
+        trainer = Trainer(shape, settings, device, dtype)
+        images = _prepare(trainer, store, rows, state)
+        conditions = torch.from_numpy(conditioning.standardise(labels)).to(device)
+        if state:
+            trainer.restore(state["trainer"])
+        loop = Loop(trainer, images, conditions, run, identity, config, state)
+        loop.run(context)
+        seconds = loop.seconds()
+        save_generator(run, trainer.averaged, conditioning, _card(config, context, store, rows, trainer, seconds))
+    context.say(
+        f"{run}: done, {trainer.images:,} images in {seconds['wall'] / 60:.1f} minutes "
+        f"({seconds['cpu'] / 60:.1f} CPU minutes)"
+    )
+
+
+def _save_inputs(run, config, store, rows):
+    """Write down what the run learns from; the ids let a classifier refuse a GAN that saw its test galaxies."""
+    write_json(
+        run / CONFIG, dataclasses.asdict(config) | {"store": str(store.path), "store_fingerprint": store.fingerprint}
+    )
+    with atomic_path(run / TRAINED_ON) as temporary, open(temporary, "wb") as file:
+        np.save(file, np.sort(store.ids[rows]))
+
+
+def _prepare(trainer, store, rows, state):
+    """Give the trainer its scales, measured on the training images, and return those."""
+    sample = store.images(rows[:MOST_MEASURED])
+    if not np.isfinite(sample).all():
+        raise UserError(f"{store.path}: images with NaN or inf; see galaxycgan verify {store.path}")
+    sky_rms, correlation = noise_of(sample)
+    unit = (2 * sky_rms).astype(np.float32)
+    if state is None:
+        flux = torch.from_numpy(sample).to(trainer.device) / torch.from_numpy(unit).to(trainer.device)[:, None, None]
+        trainer.start_from(flux, unit, sky_rms / unit, correlation)
+    return RealImages(store, rows, torch.from_numpy(unit), trainer.device, RESIDENT_BYTES)
+
+
+def _card(config, context, store, rows, trainer, seconds):
+    """What a user of the generator wants to know."""
+    return {
+        "created": context.created,
+        "tool": tool_stamp(),
+        "bands": list(store.bands),
+        "filters": list(store.filters),
+        "pixel_scale_arcsec": store.pixel_scale,
+        "pixel_unit": store.pixel_unit,
+        "psf_fwhm_arcsec": [None if math.isnan(v) else v for v in np.asarray(store.psf_fwhm, dtype=float).tolist()],
+        "mass_convention": store.attrs.get("mass_convention", ""),
+        "store": {"path": str(store.path), "fingerprint": store.fingerprint, "training_galaxies": len(rows)},
+        "training": {name: getattr(config, name) for name in IDENTITY}
+        | {"parameters_generator": sum(p.numel() for p in trainer.generator.parameters())}
+        | {"parameters_critic": sum(p.numel() for p in trainer.critic.parameters())},
+        "cost": {name: round(value, 1) for name, value in seconds.items()},
+    }

@@ -1,0 +1,136 @@
+"""The networks: shapes for any survey, noise in linear flux, labels that reach the score."""
+
+import numpy as np
+import pytest
+import torch
+
+from galaxycgan.errors import UserError
+from galaxycgan.images.photometry import noise_autocorrelation
+from galaxycgan.models.classifier import PRESETS, Classifier
+from galaxycgan.models.conditioning import Conditioning
+from galaxycgan.models.discriminator import Discriminator
+from galaxycgan.models.generator import Generator, NetworkShape
+from galaxycgan.models.losses import critic_loss, generator_loss, gradient_penalty
+from galaxycgan.models.noise import CorrelatedNoise
+from galaxycgan.training.noise import noise_of
+from galaxycgan.training.sampler import dihedral
+
+
+def shape_for(n_bands=3, size=50, n_conditions=2):
+    return NetworkShape.preset("tiny", n_bands, size, n_conditions)
+
+
+@pytest.mark.parametrize("n_bands, size, n_conditions", [(1, 32, 1), (3, 50, 2), (5, 64, 3), (2, 51, 2), (4, 128, 2)])
+def test_networks_take_any_bands_sizes_and_labels(n_bands, size, n_conditions):
+    shape = shape_for(n_bands, size, n_conditions)
+    generator, critic = Generator(shape), Discriminator(shape)
+    conditions = torch.randn(3, n_conditions)
+    flux, style = generator(torch.randn(3, shape.latent_size), conditions)
+    assert flux.shape == (3, n_bands, size, size)
+    observed = generator.observe(flux, style, torch.randn(3, *shape.white_shape))
+    assert observed.shape == flux.shape
+    scores = critic(critic.stretch(observed), conditions)
+    assert scores.shape == (3,) and scores.isfinite().all()
+
+
+def test_base_preset_has_the_size_that_the_readme_tells():
+    shape = NetworkShape.preset("base", 3, 50, 2)
+    count = [sum(p.numel() for p in network.parameters()) / 1e6 for network in (Generator(shape), Discriminator(shape))]
+    assert count == pytest.approx([1.0, 0.7], abs=0.06)
+
+
+@torch.no_grad()
+def test_the_mean_of_many_noisy_draws_is_the_noiseless_image():
+    torch.manual_seed(0)
+    noise = CorrelatedNoise(2, 8)
+    noise.start_at(np.array([0.5, 0.4]), np.stack([rho_of(0.18)] * 2))
+    noise.log_gain.fill_(-2.0)
+    flux = torch.full((1, 2, 24, 24), 30.0)
+    total = torch.zeros_like(flux)
+    for _ in range(1000):
+        total += noise(flux, torch.zeros(1, 8), torch.randn(1, 2, 28, 28))
+    mean = total / 1000
+    assert mean.mean().item() == pytest.approx(30.0, rel=0.005)
+    assert (mean / flux - 1).abs().max().item() < 0.012  # single pixels: 5 sigma of their own scatter
+
+
+def rho_of(lag1):
+    rho = np.zeros((5, 5))
+    rho[2, 2] = 1
+    rho[2, 1] = rho[2, 3] = rho[1, 2] = rho[3, 2] = lag1
+    rho[1, 1] = rho[1, 3] = rho[3, 1] = rho[3, 3] = lag1**2
+    return rho
+
+
+@torch.no_grad()
+def test_the_noise_layer_starts_with_the_measured_amplitude_and_correlation():
+    torch.manual_seed(0)
+    noise = CorrelatedNoise(1, 8)
+    noise.start_at(np.array([2.0]), rho_of(0.18)[None])
+    noise.log_gain.fill_(-20.0)
+    drawn = noise(torch.zeros(200, 1, 50, 50), torch.zeros(200, 8), torch.randn(200, 1, 54, 54)).numpy()
+    sky_rms, rho = noise_of(drawn)
+    assert sky_rms[0] == pytest.approx(2.0, rel=0.02)
+    assert rho[0, 2, 3] == pytest.approx(0.18, abs=0.02) and rho[0, 1, 2] == pytest.approx(0.18, abs=0.02)
+    told = noise.correlation()[0].numpy()
+    assert told[4, 5] == pytest.approx(noise_autocorrelation(drawn)[0, 2, 3], abs=0.02)
+
+
+def test_noise_of_survives_images_clipped_at_zero():
+    clipped = np.maximum(np.random.default_rng(0).normal(-1, 2, (20, 3, 50, 50)), 0).astype(np.float32)
+    sky_rms, rho = noise_of(clipped)
+    assert (sky_rms > 0.1).all() and np.isfinite(rho).all()
+
+
+def test_the_label_reaches_the_adversarial_score():
+    torch.manual_seed(0)
+    critic = Discriminator(shape_for())
+    conditions = torch.zeros(4, 2, requires_grad=True)
+    critic(torch.randn(4, 3, 50, 50), conditions).sum().backward()
+    assert (conditions.grad.abs().sum(0) > 0).all()
+
+
+def test_losses_fall_in_the_right_direction_and_the_penalty_is_that_of_a_linear_critic():
+    good, bad = torch.tensor([3.0]), torch.tensor([-3.0])
+    assert critic_loss(good, bad) < critic_loss(bad, good)
+    assert generator_loss(good, bad) > generator_loss(bad, good)
+    weight = torch.randn(3, 8, 8)
+    real, fake = (torch.randn(5, 3, 8, 8, requires_grad=True) for _ in range(2))
+    scores = (torch.cat([real, fake]) * weight).sum((1, 2, 3))
+    assert gradient_penalty(scores, real, fake).item() == pytest.approx(2 * weight.square().sum().item(), rel=1e-5)
+
+
+def test_the_eight_symmetries_are_different_and_keep_brightness():
+    image = torch.arange(9.0).reshape(1, 1, 3, 3)
+    versions = {tuple(dihedral(image, k).flatten().tolist()) for k in range(8)}
+    assert len(versions) == 8
+    assert {sum(v) for v in versions} == {36.0}
+
+
+def test_conditioning_is_inverted_and_flags_what_it_has_not_seen():
+    random = np.random.default_rng(0)
+    labels = np.column_stack([10 ** random.normal(-0.7, 0.2, 3000), random.normal(9, 0.5, 3000)])
+    conditioning = Conditioning.fit(("photo_z", "log_mass"), labels)
+    standard = conditioning.standardise(labels)
+    assert standard.mean(0) == pytest.approx([0, 0], abs=1e-5) and standard.std(0) == pytest.approx([1, 1], abs=1e-5)
+    assert conditioning.restore(standard) == pytest.approx(labels, rel=1e-5)
+    again = Conditioning.from_dict(conditioning.to_dict(), conditioning.reference)
+    assert np.array_equal(again.standardise(labels), standard)
+    score, flag = conditioning.novelty(np.array([[0.2, 9.0], [0.2, 13.0], [5.0, 9.0]]))
+    assert flag.tolist() == [False, True, True] and score[0] < 0.5
+    assert 0.002 < conditioning.novelty(labels)[1].mean() < 0.02
+
+
+def test_conditioning_refuses_labels_that_say_nothing():
+    with pytest.raises(UserError, match="log_mass is the same for all"):
+        Conditioning.fit(("photo_z", "log_mass"), np.column_stack([np.linspace(0.1, 1, 20), np.full(20, 9.0)]))
+    with pytest.raises(UserError, match="photo_z holds 1 values"):
+        Conditioning.fit(("photo_z",), np.array([[0.1], [-0.1], [0.3]]))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("n_bands, size", [(3, 50), (1, 33), (5, 64)])
+def test_classifiers_take_any_bands_and_sizes(preset, n_bands, size):
+    network = Classifier(preset, n_bands, size)
+    network.stretch.start_at(torch.randn(8, n_bands, size, size), np.ones(n_bands))
+    assert network(torch.randn(2, n_bands, size, size)).shape == (2,)

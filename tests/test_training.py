@@ -1,0 +1,143 @@
+"""Training resumes to the bit, and refuses what it can't learn from."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from galaxycgan.config import TrainGan
+from galaxycgan.context import Context
+from galaxycgan.errors import Interrupted, UserError
+from galaxycgan.files import read_records
+from galaxycgan.models.release import load_generator
+from galaxycgan.training.checkpoint import load_checkpoint
+from galaxycgan.training.gan import train_gan
+
+SMALL = {"preset": "tiny", "images": 160, "batch": 16, "threads": 1, "seed": 4}
+
+
+@pytest.fixture
+def options(survey_store, tmp_path):
+    return TrainGan(store=str(survey_store), run=str(tmp_path / "run"), **SMALL)
+
+
+class StopAfter:
+    """Stands in for the event that asks a job to stop: set after a number of looks."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    def is_set(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+def weights(run):
+    return load_file(run / "generator.safetensors")
+
+
+def assert_same_weights(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def test_a_run_stopped_and_resumed_ends_in_the_same_weights(options, tmp_path, capsys):
+    train_gan(options, Context())
+    stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
+    for looks in (3, 2):
+        with pytest.raises(Interrupted):
+            train_gan(stopped, Context(stop=StopAfter(looks)))
+    train_gan(stopped, Context())
+    assert "going on at image" in capsys.readouterr().out
+    assert_same_weights(weights(tmp_path / "run"), weights(tmp_path / "stopped"))
+
+
+def test_a_run_killed_and_resumed_ends_in_the_same_weights(options, tmp_path):
+    train_gan(options, Context())
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-m", "galaxycgan", "train_gan", "--store", options.store, "--run", str(killed)]
+    command += ["--checkpoint-every", "0"] + [f"--{k}={v}" for k, v in SMALL.items()]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (killed / "checkpoint.pt").exists():
+        assert process.poll() is None and time.monotonic() < deadline, "no checkpoint before the run ended"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "generator.safetensors").exists(), "the run was finished before it could be killed"
+    assert 0 < load_checkpoint(killed / "checkpoint.pt")["trainer"]["images"] < options.images
+    train_gan(dataclasses.replace(options, run=str(killed)), Context())
+    assert_same_weights(weights(tmp_path / "run"), weights(killed))
+    assert not list(killed.glob(".*part"))
+
+
+def test_a_finished_run_says_so_and_does_nothing(options, tmp_path, capsys):
+    train_gan(options, Context())
+    before = (tmp_path / "run/generator.safetensors").stat().st_mtime_ns
+    train_gan(options, Context())
+    assert "is finished" in capsys.readouterr().out
+    assert (tmp_path / "run/generator.safetensors").stat().st_mtime_ns == before
+
+
+def test_other_options_in_the_same_run_are_refused(options):
+    train_gan(options, Context())
+    with pytest.raises(UserError, match="another lr .*--overwrite"):
+        train_gan(dataclasses.replace(options, lr=1e-3), Context())
+    train_gan(dataclasses.replace(options, lr=1e-3, overwrite=True), Context())
+
+
+def test_the_run_directory_holds_what_a_user_needs(options, tmp_path, survey_store):
+    from galaxycgan.catalogs.store import GalaxyStore
+
+    train_gan(options, Context(created="2026-01-02T03:04:05Z"))
+    run = tmp_path / "run"
+    generator, conditioning, card = load_generator(run)
+    assert card["created"] == "2026-01-02T03:04:05Z" and card["bands"] == ["g", "r", "i"]
+    assert conditioning.columns == ("photo_z", "log_mass")
+    with GalaxyStore(survey_store) as store:
+        train = store.split == 0
+        assert np.array_equal(np.load(run / "trained_on.npy"), np.sort(store.ids[train]))
+        # transform learned on the training split only
+        assert conditioning.mean[1] == pytest.approx(store.column("log_mass")[train].mean())
+    records = read_records(run / "metrics.jsonl")
+    assert records[-1]["images"] == options.images and np.isfinite(records[-1]["critic_loss"])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"labels": "photo_z,colour"}, "no column 'colour' .*photo_z"),
+        ({"labels": ""}, "--labels is empty"),
+        ({"batch": 1}, "--batch 1: must be at least 2"),
+        ({"device": "cuda:77"}, "--device cuda:77"),
+        ({"device": "abacus"}, "--device abacus: must be"),
+        ({"store": "nowhere.h5"}, "nowhere.h5"),
+    ],
+)
+def test_mistakes_are_told_in_one_line_and_leave_no_run(options, tmp_path, change, message):
+    with pytest.raises(UserError, match=message) as error:
+        train_gan(dataclasses.replace(options, **change), Context())
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run/checkpoint.pt").exists()
+
+
+def test_a_damaged_checkpoint_is_told_not_executed(options, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoint.pt").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        train_gan(options, Context())
+    assert not os.path.exists("pwned")
+
+
+def test_divergence_stops_with_a_message(options):
+    with pytest.raises(UserError, match="diverged"):
+        train_gan(dataclasses.replace(options, lr=1e6), Context())
