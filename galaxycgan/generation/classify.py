@@ -1,0 +1,77 @@
+"""The stage classify: a trained classifier and a store in, a FITS table with a probability for each galaxy out."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from astropy.io import fits
+
+from galaxycgan import __version__
+from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.errors import UserError
+from galaxycgan.files import atomic_path
+from galaxycgan.models.device import choose_device, set_threads
+from galaxycgan.training.classifier import load_classifier, logits
+
+CHUNK = 4096
+
+
+def classify(config, context):
+    """Write ids and probabilities of all galaxies of a store.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.Classify
+        Options.
+    context : galaxycgan.context.Context
+        How it is run.
+    """
+    set_threads(config.threads)
+    device = choose_device(config.device)
+    out = Path(config.out)
+    if out.exists() and not config.overwrite:
+        raise UserError(f"{out}: is there already; choose another --out, or --overwrite")
+    network, state = load_classifier(config.model, device)
+    with GalaxyStore(find_store(config.store)) as store:
+        if (len(store.bands), store.size) != (state["n_bands"], state["size"]):
+            raise UserError(
+                f"{store.path}: holds {len(store.bands)} bands of {store.size} px; {config.model} was trained on "
+                f"{state['n_bands']} bands of {state['size']} px"
+            )
+        probability = np.empty(store.n, dtype=np.float32)
+        with context.progress("classifying", store.n, "galaxies") as progress:
+            for first in range(0, store.n, CHUNK):
+                context.check()
+                images = torch.from_numpy(store.images(slice(first, first + CHUNK)))
+                probability[first : first + CHUNK] = torch.sigmoid(logits(network, images, device)).numpy()
+                progress.at(min(first + CHUNK, store.n))
+        table = _table(store, probability, state["target"], context.created)
+    with atomic_path(out) as temporary:
+        fits.HDUList([fits.PrimaryHDU(), table]).writeto(temporary, checksum=False, output_verify="exception")
+    context.say(f"{out}: probabilities of {len(probability):,} galaxies for '{state['target']}'")
+
+
+def _table(store, probability, target, created):
+    """Binary table with id, probability and split."""
+    table = fits.BinTableHDU.from_columns(
+        [
+            fits.Column(store.id_column, "K", array=store.ids),
+            fits.Column("probability", "E", array=probability),
+            fits.Column("split", "I", array=store.split.astype(np.int16)),
+        ],
+        name="CLASSIFIED",
+    )
+    comments = ("object id", "of fulfilling TARGET", "0 train, 1 validation, 2 test, -1 none: no clean score on 0")
+    for k, (comment, ucd) in enumerate(
+        zip(comments, ("meta.id;meta.main", "stat.probability", "meta.code"), strict=True), 1
+    ):
+        table.header[f"TCOMM{k}"] = comment
+        table.header[f"TUCD{k}"] = ucd
+    table.header["TARGET"] = (target, "condition that the probability is for")
+    table.header["STORE"] = (os.path.basename(store.path), "store that was classified")
+    table.header["STORESHA"] = (store.fingerprint, "fingerprint of the store")
+    table.header["CREATOR"] = (f"galaxycgan {__version__}", "software")
+    table.header["DATE"] = (created.rstrip("Z"), "time of the request (UTC)")
+    table.add_checksum(when=created)
+    return table

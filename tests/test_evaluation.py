@@ -1,0 +1,114 @@
+"""Metrics sit at their floor for like sets, and the right one leaves it for spoiled ones."""
+
+import numpy as np
+import pytest
+
+from galaxycgan.config import Evaluate, TrainGan
+from galaxycgan.context import Context
+from galaxycgan.errors import UserError
+from galaxycgan.evaluation import metrics
+from galaxycgan.evaluation.job import evaluate
+from galaxycgan.files import read_json
+from galaxycgan.training.gan import train_gan
+
+BANDS = ("g", "r", "i")
+
+
+def galaxies(n, seed, brighter=1.0, noise=2.0, blur=1.0):
+    """Round galaxies of random size and flux on white noise: [n, 3, 50, 50] and labels [n, 2]."""
+    random = np.random.default_rng(seed)
+    labels = np.column_stack([random.uniform(0.1, 0.5, n), random.uniform(8, 10, n)])
+    flux = 500 * 10 ** (0.5 * (labels[:, 1] - 9)) * brighter
+    sigma = blur * random.uniform(1.5, 3, n)[:, None, None]
+    y, x = np.indices((50, 50)) - 24.5
+    profile = np.exp(-0.5 * (x**2 + y**2) / sigma**2) / (2 * np.pi * sigma**2)
+    images = (flux[:, None, None] * profile)[:, None] * np.array([0.5, 0.8, 1.0])[:, None, None]
+    return (images + random.normal(0, noise, images.shape)).astype(np.float32), labels
+
+
+def table(*arguments, **options):
+    return metrics.properties(galaxies(*arguments, **options)[0], BANDS, softening_njy=50.0)
+
+
+def test_like_sets_are_at_the_floor_and_equal_ones_at_zero():
+    real = table(500, 1)
+    assert metrics.w1_table(real, real)["mean"] == 0
+    assert metrics.w1_table(real, table(500, 2))["mean"] < 0.12
+
+
+@pytest.mark.parametrize(
+    "spoil, name", [({"brighter": 1.5}, "i"), ({"noise": 2.6}, "noise"), ({"blur": 1.3}, "log r50")]
+)
+def test_the_right_property_leaves_the_floor(spoil, name):
+    real = table(500, 1)
+    floor, spoiled = metrics.w1_table(real, table(500, 2)), metrics.w1_table(real, table(500, 2, **spoil))
+    assert spoiled[name] > 3 * floor[name] and spoiled[name] > 0.2
+
+
+def test_conditional_distance_sees_shuffled_labels_that_the_plain_one_misses():
+    real, labels = galaxies(600, 1)
+    a = metrics.properties(real, BANDS, 50.0)
+    shuffled = {name: values[::-1] for name, values in a.items()}
+    assert metrics.w1_table(a, shuffled)["mean"] == pytest.approx(0, abs=1e-12)
+    assert metrics.w1_conditional(a, shuffled, labels) > metrics.w1_conditional(a, table(600, 1), labels) + 0.1
+
+
+def test_label_rmse_is_one_for_real_and_larger_for_shuffled_labels():
+    train, train_labels = galaxies(800, 1)
+    tables = [metrics.properties(images, BANDS, 50.0) for images in (train, galaxies(400, 2)[0], galaxies(400, 3)[0])]
+    labels = [galaxies(400, seed)[1] for seed in (2, 3)]
+    mass = metrics.label_rmse(tables[0], train_labels, tables[1], labels[0], tables[2], labels[1])[1]
+    assert mass == pytest.approx(1, abs=0.2)
+    wrong = metrics.label_rmse(tables[0], train_labels, tables[1], labels[0], tables[2], labels[1][::-1])[1]
+    assert wrong > 2
+
+
+def test_power_and_noise_correlation_tell_white_from_correlated_noise():
+    random = np.random.default_rng(0)
+    white = random.normal(size=(200, 1, 50, 51)).astype(np.float32)
+    smooth = (white[..., :-1] + 0.3 * white[..., 1:]) / np.hypot(1, 0.3)
+    white = white[..., :-1]
+    assert metrics.noise_lags(white)[0] == pytest.approx(0, abs=0.02)
+    assert metrics.noise_lags(smooth)[0] > 0.1
+    assert metrics.power_difference(white, white) == (0, 0)
+    assert metrics.power_difference(white, smooth)[1] > 0.1
+
+
+def test_monotone_latents_are_counted():
+    rising, falling = np.arange(11.0), -np.arange(11.0)
+    assert metrics.spearman_with_steps(np.stack([rising, falling], 1)) == pytest.approx([1, -1])
+
+
+def test_slopes_come_with_their_error():
+    random = np.random.default_rng(0)
+    x = random.uniform(8, 10, 200)
+    slope, error = metrics.local_slope(x, -2 * x + random.normal(0, 0.3, 200), at=1)
+    assert abs(slope + 2) < 3 * error and 0.01 < error < 0.1
+    assert np.isnan(metrics.local_slope(x[:3], x[:3], at=1)[0])
+
+
+@pytest.fixture(scope="module")
+def gan(survey_store, tmp_path_factory):
+    run = tmp_path_factory.mktemp("gan") / "run"
+    train_gan(TrainGan(store=str(survey_store), run=str(run), preset="tiny", images=32, batch=16), Context())
+    return run
+
+
+def test_evaluate_writes_metrics_and_pictures(gan, survey_store, tmp_path):
+    evaluate(Evaluate(real=str(survey_store), gan=str(gan), out=str(tmp_path / "e")), Context())
+    report = read_json(tmp_path / "e/metrics.json")
+    assert not report["judged"] and report["n"] <= 12  # only what the GAN never saw
+    assert {"w1", "w1_floor", "power_mean_dex", "noise_lags", "mass_response"} <= set(report)
+    for name in ("real_and_generated", "grid", "distributions", "training"):
+        assert (tmp_path / f"e/{name}.png").read_bytes().startswith(b"\x89PNG"), name
+
+
+def test_evaluate_refuses_synthetic_galaxies_as_real_ones(gan, tmp_path):
+    from galaxycgan.config import Generate
+    from galaxycgan.generation.job import generate
+
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("[population]\nkind = 'training'\nn = 5\n")
+    generate(Generate(gan=str(gan), recipe=str(recipe), out=str(tmp_path / "c")), Context())
+    with pytest.raises(UserError, match="holds synthetic galaxies"):
+        evaluate(Evaluate(real=str(tmp_path / "c/catalog.h5"), gan=str(gan)), Context())

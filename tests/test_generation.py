@@ -1,0 +1,147 @@
+"""Synthetic catalogs: every galaxy its own, photometry that holds, recipes that are checked."""
+
+import numpy as np
+import pytest
+
+from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.config import Generate, TrainGan
+from galaxycgan.context import Context
+from galaxycgan.errors import UserError
+from galaxycgan.generation.job import generate
+from galaxycgan.training.gan import train_gan
+
+RECIPE = """
+name = "{kind}"
+seed = 7
+[population]
+kind = "{kind}"
+"""
+
+
+@pytest.fixture(scope="module")
+def gan(tmp_path_factory, survey_store):
+    directory = tmp_path_factory.mktemp("gan")
+    train_gan(
+        TrainGan(store=str(survey_store), run=str(directory / "run"), preset="tiny", images=64, batch=16), Context()
+    )
+    return directory / "run"
+
+
+def recipe(tmp_path, kind="training", more="n = 70"):
+    path = tmp_path / f"{kind}.toml"
+    path.write_text(RECIPE.format(kind=kind) + more)
+    return path
+
+
+def make(gan, tmp_path, name="out", **options):
+    options = {"recipe": str(recipe(tmp_path))} | options
+    generate(
+        Generate(gan=str(gan), out=str(tmp_path / name), threads=1, **options), Context(created="2026-01-01T00:00:00Z")
+    )
+    return GalaxyStore(tmp_path / name / "catalog.h5")
+
+
+def test_a_galaxy_is_the_same_whatever_the_number_asked_for(gan, tmp_path):
+    with make(gan, tmp_path, "few") as few, make(gan, tmp_path, "many", n=150) as many:
+        assert np.array_equal(few.images(), many.images(slice(0, 70)))
+        for name in few.columns:
+            assert np.array_equal(few.column(name), many.column(name)[:70], equal_nan=True), name
+
+
+def test_another_seed_makes_other_galaxies(gan, tmp_path):
+    with make(gan, tmp_path, "a") as a, make(gan, tmp_path, "b", seed=8) as b:
+        assert not np.isclose(a.images(), b.images()).any(axis=(1, 2, 3)).all()
+
+
+def test_the_columns_of_the_design_are_there_and_errors_hold(gan, tmp_path):
+    with make(gan, tmp_path, n=640) as catalog:
+        assert catalog.synthetic and catalog.id_column == "SYN_id" and np.array_equal(catalog.ids, np.arange(640))
+        stems = ("flux", "flux_err", "flux_true", "mag", "mag_true", "sky_rms")
+        wanted = {f"{stem}_{band}" for stem in stems for band in "gri"}
+        wanted |= {"photo_z", "log_mass", "r50", "q", "pa", "conc", "ood", "ood_flag", "seed"}
+        assert wanted <= set(catalog.columns)
+        for band in "gri":
+            pull = (catalog.column(f"flux_{band}") - catalog.column(f"flux_true_{band}")) / catalog.column(
+                f"flux_err_{band}"
+            )
+            assert 0.88 < pull.std() < 1.12 and abs(pull.mean()) < 0.2
+        difference = catalog.images() - catalog.noiseless()
+        assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(640 * 500)
+
+
+def test_no_noise_on_request(gan, tmp_path):
+    path = recipe(tmp_path)
+    path.write_text('noise = "none"\n' + path.read_text())
+    with (
+        make(gan, tmp_path, "clean", recipe=str(path)) as clean,
+        make(gan, tmp_path, "noisy", recipe=str(recipe(tmp_path))) as noisy,
+    ):
+        assert not clean.has_noiseless
+        assert np.array_equal(clean.images(), noisy.noiseless())
+
+
+def test_grid_and_uniform_recipes_ask_for_what_they_say(gan, tmp_path):
+    ranges = "[population.ranges]\nphoto_z = [0.1, 0.3]\nlog_mass = [8.0, 10.0]\n"
+    grid = recipe(tmp_path, "grid", "repeat = 2\n" + ranges + "[population.steps]\nphoto_z = 3\nlog_mass = 5\n")
+    with make(gan, tmp_path, "grid", recipe=str(grid)) as catalog:
+        assert catalog.n == 30 and sorted(set(catalog.column("photo_z").round(6))) == [0.1, 0.2, 0.3]
+    uniform = recipe(tmp_path, "uniform", "n = 200\n" + ranges)
+    with make(gan, tmp_path, "uniform", recipe=str(uniform)) as catalog:
+        mass = catalog.column("log_mass")
+        assert mass.min() > 8 and mass.max() < 10 and mass.std() == pytest.approx(2 / np.sqrt(12), rel=0.1)
+
+
+def test_a_finished_catalog_is_left_alone_and_another_request_is_refused(gan, tmp_path, capsys):
+    make(gan, tmp_path).close()
+    make(gan, tmp_path).close()
+    assert "is done" in capsys.readouterr().out
+    with pytest.raises(UserError, match="another recipe, seed or generator.*--overwrite"):
+        make(gan, tmp_path, seed=9)
+    with make(gan, tmp_path, seed=9, overwrite=True) as catalog:
+        assert (catalog.column("seed") == 9).all()
+
+
+def test_an_interrupted_catalog_leaves_nothing_and_comes_out_the_same(gan, tmp_path):
+    from galaxycgan.errors import Interrupted
+
+    context = Context(created="2026-01-01T00:00:00Z")
+    context.stop.set()
+    options = Generate(gan=str(gan), recipe=str(recipe(tmp_path)), out=str(tmp_path / "x"), threads=1)
+    with pytest.raises(Interrupted):
+        generate(options, context)
+    assert not list((tmp_path / "x").glob("*")) and not list((tmp_path / "x").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[population]\nkind = 'martian'", "kind = one of"),
+        ("[population]\nkind = 'training'\nn = 0", "n = 0; must be a whole number"),
+        ("[population]\nkind = 'training'\nn = 5\nsmoothing = 2", "smoothing"),
+        ("[population]\nkind = 'training'\nn = 5\ncolour = 1", "unknown key colour; there are: n, smoothing"),
+        ("sed = 1\n[population]\nkind = 'training'\nn = 5", "unknown key sed"),
+        ("noise = 'loud'\n[population]\nkind = 'training'\nn = 5", "noise = 'loud'"),
+        ("[population]\nkind = 'uniform'\nn = 5", "ranges"),
+        ("[population]\nkind = 'uniform'\nn = 5\nranges = {photo_z = [0.1, 0.2]}", "the GAN takes photo_z, log_mass"),
+        ("this is no toml", "not a TOML file"),
+    ],
+)
+def test_recipes_with_mistakes_are_told_in_one_line(gan, tmp_path, text, message):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        generate(Generate(gan=str(gan), recipe=str(path), out=str(tmp_path / "bad"), threads=1), Context())
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_missing_gan_is_told(tmp_path):
+    with pytest.raises(UserError, match="holds no trained generator"):
+        generate(Generate(gan=str(tmp_path), recipe=str(recipe(tmp_path)), out=str(tmp_path / "o")), Context())
+
+
+def test_requests_outside_the_training_sample_are_flagged(gan, tmp_path, capsys):
+    ranges = "n = 64\n[population.ranges]\nphoto_z = [5.0, 6.0]\nlog_mass = [8.0, 10.0]\n"
+    with make(gan, tmp_path, recipe=str(recipe(tmp_path, "uniform", ranges))) as catalog:
+        assert catalog.column("ood_flag").all()
+    assert "64 of 64 galaxies lie outside" in capsys.readouterr().out
