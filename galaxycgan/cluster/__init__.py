@@ -1,0 +1,1 @@
+"""Where jobs run: profiles, run directories, Slurm through submitit, processes of this machine."""

@@ -1,0 +1,226 @@
+"""The job that a cluster runs: one stage, called as its submission says. Knows nothing of what stages do.
+
+A `Job` holds arguments only and is pickled by name; all state lies on disk, where the stage finds it again. So the
+original pickle may run any number of times: after a time limit, a requeue, a lost node.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+
+from galaxycgan import config
+from galaxycgan.cluster import slurm
+from galaxycgan.cluster.local import process_start
+from galaxycgan.cluster.rundir import JobDirectory
+from galaxycgan.cluster.stages import KEEP_PROGRESS
+from galaxycgan.errors import EXIT_FAILED, EXIT_MISTAKE, EXIT_STOPPED, Interrupted, UserError
+
+#: Seconds that a restarted job waits for its predecessor: after a lost node Slurm may start it while the other still
+#: runs, where only the contact to the node was lost.
+TAKE_OVER_S = 1800.0
+
+
+def now():
+    """Return the time as ISO 8601 UTC."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One stage of one submission.
+
+    Attributes
+    ----------
+    stage : str
+        Key of `config.STAGES`.
+    options : dict
+        Fields of the stage's dataclass.
+    directory : str
+        The job directory, absolute.
+    created : str
+        ISO time of the first submission: goes into the files that the stage writes.
+    attempt : str
+        Names this submission; a job whose directory was submitted anew since then does nothing.
+    """
+
+    stage: str
+    options: dict
+    directory: str
+    created: str
+    attempt: str
+
+    @classmethod
+    def of(cls, directory):
+        """Return the job that a directory's submission.json describes."""
+        said = directory.submission()
+        path = str(directory.path.absolute())
+        return cls(said["stage"], said["config"], path, said["created"], said["attempt"])
+
+    def __call__(self):
+        """Run under submitit; the process's exit code tells Slurm how it went.
+
+        The output goes to the log directly: srun gives unbuffered tasks a terminal, which would make progress a bar.
+        """
+        with open(JobDirectory(self.directory).log, "ab") as log:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        if code := self.run():
+            raise SystemExit(code)
+
+    def checkpoint(self):
+        """Return what submitit queues again: the same job."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(dataclasses.replace(self))
+
+    def run(self):
+        """Run the stage, keeping state.json and the log.
+
+        Returns
+        -------
+        int
+            0 done, 2 a user's mistake, 1 failed, 75 stopped with its state saved.
+        """
+        directory = JobDirectory(self.directory)
+        with contextlib.ExitStack() as held:
+            try:
+                self._take_over(directory, held)
+            except UserError as error:
+                print(mistake_line(str(error)), file=sys.stderr, flush=True)
+                return EXIT_FAILED
+            if directory.submission().get("attempt") != self.attempt:
+                print(f"{self.directory}: submitted anew since this job was queued; nothing to do", flush=True)
+                return 0
+            restarted = self._start(directory)
+            return self._run_stage(directory, restarted)
+
+    def _take_over(self, directory, held):
+        """Be the only one that runs the stage, once an earlier start of it has ended."""
+        try:
+            held.enter_context(directory.hold("run", 0.0))
+        except UserError:
+            print("an earlier start of this job still runs: waiting until it ends", flush=True)
+            held.enter_context(directory.hold("run", TAKE_OVER_S))
+
+    def _start(self, directory):
+        """Note that the job runs; tell whether this same submission has run before."""
+        before = directory.state()
+        restarted = before.get("attempt") == self.attempt
+        starts = before.get("starts", 0) + 1
+        where = f"job {slurm_job}" if (slurm_job := slurm_job_id()) else f"process {os.getpid()}"
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        host = socket.gethostname()
+        print(f"--- {now()} {self.stage} on {host}, {where}, {cores} cores, start {starts} ---", flush=True)
+        directory.update_state(
+            state="running", attempt=self.attempt, starts=starts, started=now(), finished=None, exit_code=None,
+            reason="", host=host, pid=os.getpid(), pid_start=process_start(os.getpid()),
+            job_id=slurm_job,
+        )  # fmt: skip
+        return restarted
+
+    def _run_stage(self, directory, restarted):
+        from galaxycgan.context import Context
+
+        options = dict(self.options)
+        if restarted and self.stage in KEEP_PROGRESS:
+            options["overwrite"] = False  # the first start has cleared away; what lies there now is to go on from
+        context = Context(created=self.created)
+        with stopping_signals(context) as requeue:
+            try:
+                stage_config = config.COMMANDS[self.stage][0](**options)
+                config.load(self.stage)(stage_config, context)
+            except Interrupted:
+                return self._interrupted(directory, requeue())
+            except UserError as error:
+                _finish(directory, "failed", EXIT_MISTAKE, str(error))
+                print(mistake_line(str(error)), file=sys.stderr, flush=True)
+                return EXIT_MISTAKE
+            except KeyboardInterrupt:
+                _finish(directory, "stopped", EXIT_STOPPED, "interrupted before it could save")
+                raise
+            except BaseException as error:
+                traceback.print_exc(file=sys.stdout)
+                sys.stdout.flush()
+                words = (str(error).splitlines() or [""])[0][:300]
+                _finish(directory, "failed", EXIT_FAILED, f"{type(error).__name__}: {words}")
+                return EXIT_FAILED
+        _finish(directory, "done", 0, "")
+        return 0
+
+    def _interrupted(self, directory, requeue):
+        """End a stage that has saved its state: to be queued again after Slurm's warning signal, else to rest."""
+        if requeue is None:
+            print("stopped as asked, state saved", flush=True)
+            _finish(directory, "stopped", EXIT_STOPPED, "asked to stop")
+            return EXIT_STOPPED
+        print("warned of the time limit or of preemption: state saved, to be queued again", flush=True)
+        directory.update_state(state="pending", reason="time limit or preemption: queued again")
+        try:
+            requeue()  # leaves through SystemExit where it succeeds
+        except Exception as error:
+            _finish(directory, "stopped", EXIT_STOPPED, f"time limit or preemption, not queued again: {error}")
+        return EXIT_STOPPED
+
+
+def _finish(directory, state, exit_code, reason):
+    directory.update_state(state=state, exit_code=exit_code, reason=reason, finished=now())
+
+
+def mistake_line(reason):
+    """Return the line of the log that tells a user's mistake."""
+    return f"error: {reason}"
+
+
+def slurm_job_id():
+    """Return the number of the Slurm job that this process belongs to, None outside of submitit's Slurm jobs."""
+    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+        return None
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID")
+
+
+@contextlib.contextmanager
+def stopping_signals(context):
+    """Let SIGTERM, SIGINT and SIGUSR2 set `context.stop` while the block runs.
+
+    Slurm sends SIGUSR2 some time before a job's limit or preemption. submitit's own handler would checkpoint and leave
+    in the midst of whatever the stage does; it is kept for afterwards instead. Most clusters send a preempted job
+    SIGTERM alone, and do not queue it again when it ends by itself within the grace time: then it has to ask for it.
+
+    Yields
+    ------
+    callable
+        Gives, once the stage has ended, the function that queues the job again; None where Slurm does not expect it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+    previous = {number: signal.getsignal(number) for number in numbers}
+    warned = threading.Event()
+
+    def warn(number, frame):
+        warned.set()
+        context.stop.set()
+
+    def requeue():
+        handler, job_id = previous[signal.SIGUSR2], slurm_job_id()
+        if job_id and callable(handler) and (warned.is_set() or slurm.preempted(job_id)):
+            return lambda: handler(signal.SIGUSR2, None)
+        return None
+
+    context.listen()
+    signal.signal(signal.SIGUSR2, warn)
+    try:
+        yield requeue
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

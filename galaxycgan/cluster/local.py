@@ -1,0 +1,98 @@
+"""Jobs as detached processes of this machine: starting, watching, stopping. ``python -m galaxycgan.cluster.local DIR``
+is such a process. Knows no queue."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from galaxycgan.cluster.rundir import JobDirectory
+
+#: Seconds between asking a process to save and stop, and killing it.
+KILL_AFTER_S = 30.0
+
+
+def start(directory, submission):
+    """Start the job of a directory as a process of its own that outlives this one.
+
+    Parameters
+    ----------
+    directory : JobDirectory
+        Its submission is already written.
+    submission : dict
+        Gives the working directory.
+
+    Returns
+    -------
+    dict
+        Entries for submission.json that find the process again.
+    """
+    command = [sys.executable, "-u", "-m", "galaxycgan.cluster.local", str(directory.path.absolute())]
+    with open(directory.log, "ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=submission["cwd"], start_new_session=True
+        )
+    return {"pid": process.pid, "pid_start": process_start(process.pid), "host": socket.gethostname()}
+
+
+def process_start(pid):
+    """Return when a process started, as a text that tells it from a later one of the same number; None: it is gone."""
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if fields[0] in "ZX" else f"{boot}-{fields[19]}"
+    words = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True).stdout.split()
+    return None if not words or words[0].startswith("Z") else "-".join(words[1:])
+
+
+def alive(where):
+    """Tell whether a process still runs.
+
+    Parameters
+    ----------
+    where : dict
+        Its host, pid and pid_start.
+
+    Returns
+    -------
+    bool or None
+        None where it runs, or ran, on another host.
+    """
+    if where.get("host") != socket.gethostname():
+        return None
+    return bool(where.get("pid_start")) and process_start(where["pid"]) == where["pid_start"]
+
+
+def stop(where, patience_s=KILL_AFTER_S):
+    """Ask a process to save and stop; kill it and all of its session when it doesn't.
+
+    Returns
+    -------
+    bool
+        False where it had to be killed.
+    """
+    os.kill(where["pid"], signal.SIGTERM)
+    end = time.monotonic() + patience_s
+    while alive(where):
+        if time.monotonic() > end:
+            os.killpg(where["pid"], signal.SIGKILL)
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def main(arguments):
+    """Run the job of the directory that is the one argument; return the exit code."""
+    from galaxycgan.cluster.jobs import Job
+
+    return Job.of(JobDirectory(arguments[0])).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

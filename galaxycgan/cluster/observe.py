@@ -1,0 +1,117 @@
+"""How a job really stands: its own word, checked against the process or the queue. Changes nothing."""
+
+import dataclasses
+
+from galaxycgan.cluster import local, slurm
+
+#: States after which nothing happens without a new submission.
+ENDED = {"done", "failed", "stopped", "killed"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+    """How a job stands.
+
+    Attributes
+    ----------
+    state : str
+        pending, running, done, failed, stopped (asked to, state saved), killed (gone without a word); '' where nothing
+        was submitted.
+    reason : str
+        Why it waits, failed or ended.
+    where : str
+        Cluster, job or process number, host.
+    since : str
+        ISO time at which it was submitted, started or ended.
+    restarts : int
+    exit_code : int
+        Of a submission that waits for it; 0 while the job has not ended.
+    """
+
+    state: str
+    reason: str = ""
+    where: str = ""
+    since: str = ""
+    restarts: int = 0
+    exit_code: int = 0
+
+
+def observe(directory, queue=slurm.queue):
+    """Return how the job of a directory stands.
+
+    Parameters
+    ----------
+    directory : JobDirectory
+    queue : callable
+        Returns Slurm's queue as `slurm.queue` does; called only where Slurm has to be asked.
+    """
+    if not directory.exists():
+        return Observation("")
+    submission, said = directory.submission(), directory.state()
+    started = said.get("attempt") == submission["attempt"]
+    state, reason = said.get("state", "pending"), said.get("reason", "")
+    host = said.get("host", "") if started else ""
+    if not started or state not in ("done", "failed"):
+        if submission["cluster"] == "slurm":
+            state, reason, host = _ask_slurm(submission, started, state, reason, host, queue)
+        elif state in ("pending", "running"):
+            state, reason = _ask_process(said if started else submission, state)
+    if state == "killed" and submission.get("cancelled"):
+        state, reason = "stopped", "cancelled"
+    exit_code = said.get("exit_code") if started and state == said.get("state") else None
+    return Observation(
+        state=state,
+        reason=reason,
+        where=_where(submission, said if started else {}, host),
+        since=(started and (said.get("finished") or said.get("started"))) or submission["submitted"],
+        restarts=max(said.get("starts", 0) - 1, 0),
+        exit_code={"failed": 1, "killed": 1, "stopped": 75}.get(state, 0) if exit_code is None else exit_code,
+    )
+
+
+def _ask_process(where, state):
+    """Check the word of a job that is a process of some machine."""
+    if "pid" not in where:
+        return "killed", "it was never started"
+    living = local.alive(where)
+    if living is None:
+        return state, f"on {where['host']}, can't be checked from here"
+    if living:
+        return state, ""
+    return "killed", f"process {where['pid']} is gone without a word (killed, out of memory, or the machine restarted)"
+
+
+def _ask_slurm(submission, started, state, reason, host, queue):
+    """Check the word of a job against Slurm's; return state, reason and nodes."""
+    job_id = submission.get("job_id")
+    if not job_id:
+        return "killed", "it was never queued", host
+    rows = queue()
+    if rows is None:
+        return state, "Slurm gives no answer", host
+    word, why, nodes = rows.get(job_id) or (slurm.accounted(job_id), "", "")
+    if word in slurm.WAITING:
+        return "pending", (reason if started and state == "pending" else "") or _waits(why), ""
+    if word in slurm.RUNNING:
+        return "running", "", nodes or host
+    if state == "stopped" and started:
+        return state, reason, host
+    if word.startswith("CANCELLED"):
+        return "stopped", "cancelled", host
+    words = {
+        "": "Slurm no longer knows the job",
+        "TIMEOUT": "reached its time limit before it could save",
+        "OUT_OF_MEMORY": "used more memory than the profile's mem_gb",
+        "NODE_FAIL": "its node failed",
+        "COMPLETED": "ended without telling how; see the log",
+    }
+    return "killed", words.get(word, f"Slurm says {word}"), host
+
+
+def _waits(why):
+    return "" if why in ("", "None") else f"waits: {why}"
+
+
+def _where(submission, said, host):
+    number = submission.get("job_id") or said.get("pid") or submission.get("pid") or ""
+    return " ".join(str(word) for word in (submission["cluster"], number, host or submission.get("host", "")) if word)

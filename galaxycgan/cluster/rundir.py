@@ -1,0 +1,143 @@
+"""The job directory of a submitted stage: what was asked, how it stands, what it wrote. Knows no cluster and no stage.
+
+``submission.json`` is written by the one who submits, ``state.json`` by the one who submits until the job has started
+and by the job from then on, ``log.txt`` gets all that the job prints. The directory is closed to others (mode 0700),
+for what a cluster unpickles in it is executed.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from galaxycgan.errors import UserError
+from galaxycgan.files import read_json, write_json
+
+#: What `open` says where a filesystem has no locks (Lustre without -o flock): then there is none to be had.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+
+
+class JobDirectory:
+    """One job directory.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.log = self.path / "log.txt"
+
+    def exists(self):
+        """Tell whether something was ever submitted here."""
+        return (self.path / "submission.json").is_file()
+
+    def make(self):
+        """Make the directory, closed to others; refuse one that belongs to somebody else."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            if self.path.stat().st_uid != os.geteuid():
+                raise UserError(f"{self.path}: belongs to another user; submit with another result directory")
+            self.path.chmod(0o700)
+        except OSError as error:
+            raise UserError(f"{self.path}: can't make the job directory: {error.strerror}") from None
+
+    def submission(self):
+        """Return what was asked, as a dict; {} before the first submission."""
+        return self._read("submission.json")
+
+    def state(self):
+        """Return how the job stands by its own word, as a dict; {} before the first submission."""
+        return self._read("state.json")
+
+    def _read(self, name):
+        path = self.path / name
+        return read_json(path) if path.exists() else {}
+
+    def write_submission(self, submission):
+        """Replace submission.json."""
+        write_json(self.path / "submission.json", submission)
+
+    def write_state(self, state):
+        """Replace state.json."""
+        write_json(self.path / "state.json", state)
+
+    def restore(self, submission, state):
+        """Put back what was there before a submission that failed."""
+        for name, value in (("submission.json", submission), ("state.json", state)):
+            if value:
+                write_json(self.path / name, value)
+            else:
+                (self.path / name).unlink(missing_ok=True)
+
+    def update_state(self, **changes):
+        """Change some entries of state.json; return all."""
+        state = self.state() | changes
+        self.write_state(state)
+        return state
+
+    @contextlib.contextmanager
+    def hold(self, name, wait_s):
+        """Hold a lock of this directory; free when the process ends, however it ends.
+
+        Parameters
+        ----------
+        name : str
+            ``submit`` while a submission is decided and started, ``run`` while the stage runs.
+        wait_s : float
+            How long to wait for another process to let go.
+
+        Raises
+        ------
+        UserError
+            Where it did not.
+        """
+        with open(self.path / f"{name}.lock", "w") as file:
+            end = time.monotonic() + wait_s
+            while True:
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if error.errno in _NO_LOCKS:
+                        break
+                    if time.monotonic() > end:
+                        what = {"submit": "another submission is under way", "run": "another process runs it"}[name]
+                        raise UserError(f"{self.path}: {what}") from None
+                time.sleep(0.05)
+            yield
+
+
+def find_job(text):
+    """Return the `JobDirectory` that belongs to a run directory or a result file.
+
+    Raises
+    ------
+    UserError
+        Where nothing was submitted for it.
+    """
+    for path in (Path(text), Path(text) / "job", Path(text.rstrip("/") + ".job")):
+        directory = JobDirectory(path)
+        if directory.exists():
+            return directory
+    there = "" if Path(text).exists() else "no such file or directory, and "
+    raise UserError(f"{text}: {there}nothing was submitted for it; galaxycgan status lists what was")
+
+
+def find_jobs(places=("runs", "catalogs")):
+    """Return the `JobDirectory` of all that was submitted below some directories, oldest submission first."""
+    found = set()
+    for place in map(Path, places):
+        for pattern in ("*/job", "*/*/job", "*.job", "*/*.job"):
+            found.update(path for path in place.glob(pattern) if JobDirectory(path).exists())
+    return sorted(map(JobDirectory, found), key=lambda job: (job.submission().get("submitted", ""), str(job.path)))
+
+
+def result_of(directory):
+    """Return the run directory or the result file that a job directory belongs to."""
+    path = directory.path
+    return path.parent if path.name == "job" else path.with_name(path.name.removesuffix(".job"))

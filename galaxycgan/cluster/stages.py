@@ -1,0 +1,185 @@
+"""What a submission has to know of each stage: where its result goes, which files it reads. Opens none of them."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+from galaxycgan import config
+from galaxycgan.errors import UserError, first_few
+from galaxycgan.resources import find
+
+#: Stages whose result is one file; the others fill a directory.
+FILE_RESULTS = {"convert", "classify"}
+
+#: Stages that save as they go. Their --overwrite clears the run directory when the job first starts, and only then; the
+#: others replace the old result by the new one at their end.
+KEEP_PROGRESS = {"train_gan", "train_classifier"}
+
+#: Options that say how a stage runs, not what it makes: they may change when it is submitted again.
+MANNER = {"threads", "device", "checkpoint_every", "overwrite"}
+
+#: stage -> the options that name what it reads.
+INPUTS = {
+    "convert": ("ids", "images", "table"),
+    "train_gan": ("store",),
+    "generate": ("gan", "recipe"),
+    "train_classifier": ("store", "gan"),
+    "classify": ("model", "store"),
+    "evaluate": ("real", "gan"),
+}
+
+#: Options that name a store, and those that name a run directory, with the stage that makes it.
+STORES = {"store", "real"}
+RUNS = {"gan": "train_gan", "model": "train_classifier"}
+
+
+def resolve(stage, options):
+    """Fill in the options whose default follows from others.
+
+    Parameters
+    ----------
+    stage : str
+    options : dataclass
+        The stage's own.
+
+    Returns
+    -------
+    dataclass
+        With the place of the result and, for a classifier that learns from one, the GAN.
+    """
+    if stage == "generate" and not options.out:
+        name = find("recipe", options.recipe).stem
+        return dataclasses.replace(options, out=str(Path("catalogs/generated") / name))
+    if stage == "evaluate" and not options.out:
+        return dataclasses.replace(options, out=str(Path(options.gan) / "evaluation"))
+    if stage == "train_classifier" and "gan" in options.augment and not options.gan:
+        return dataclasses.replace(options, gan=config.TrainGan().run)
+    return options
+
+
+def result_path(stage, options):
+    """Return where a stage's result goes: a directory, or a file for `FILE_RESULTS`."""
+    name = config.STAGES[stage]
+    path = Path(getattr(options, name))
+    if str(path) in ("", "."):
+        raise UserError(f"--{name}: name a {'file' if stage in FILE_RESULTS else 'directory'} for the result")
+    is_file = stage in FILE_RESULTS
+    if path.exists() and path.is_dir() == is_file:
+        kinds = ("file", "directory") if is_file else ("directory", "file")
+        raise UserError(f"--{name} {path}: must be a {kinds[0]}, is a {kinds[1]}")
+    return path
+
+
+def job_path(stage, options):
+    """Return the job directory of a stage: in the run directory, or beside the result file."""
+    path = result_path(stage, options)
+    return path.with_name(path.name + ".job") if stage in FILE_RESULTS else path / "job"
+
+
+def inputs(stage, options):
+    """Return what a stage reads, by option; fails early where it isn't there.
+
+    Returns
+    -------
+    dict of str to Path
+        Without the store where it is left to be found in catalogs/.
+
+    Raises
+    ------
+    UserError
+        For a file or a run directory that doesn't exist, or a recipe that has no such name.
+    """
+    found = {}
+    for name in INPUTS[stage]:
+        text = getattr(options, name)
+        if name == "recipe":
+            found[name] = find("recipe", text)
+        elif name in STORES and not text:
+            found |= _only_store(name)
+        elif name in RUNS:
+            if text:
+                found[name] = _run_directory(name, text)
+        elif not Path(text).exists():
+            raise UserError(f"{text}: no such file (--{name})")
+        else:
+            found[name] = Path(text)
+    if stage == "convert" and not options.bands:
+        raise UserError("--bands is required, such as --bands g,r,i: nothing in the files tells the order of the bands")
+    return found
+
+
+def _only_store(name):
+    """Return the one file that can be meant by an empty option; {} where the files must be opened to tell."""
+    candidates = sorted(Path("catalogs").glob("*.h5"))
+    if not candidates:
+        raise UserError(f"no store catalogs/*.h5; make one with: galaxycgan convert, or name one with --{name}")
+    return {name: candidates[0]} if len(candidates) == 1 else {}
+
+
+def _run_directory(name, text):
+    path = Path(text)
+    if text == "pretrained" or path.is_dir():
+        return path
+    if path.exists():
+        raise UserError(f"--{name} {text}: must be a run directory, is a file")
+    raise UserError(f"{text}: no such run directory (--{name}); make it with: python -m galaxycgan.submit {RUNS[name]}")
+
+
+def find_stores(stage, options):
+    """Name the store that an empty option means, so that the job reads it whatever is put beside it meanwhile.
+
+    Opens the candidates, and so imports what reads them.
+    """
+    empty = [name for name in INPUTS[stage] if name in STORES and not getattr(options, name)]
+    if not empty:
+        return options
+    from galaxycgan.catalogs.store import find_store
+
+    return dataclasses.replace(options, **{name: str(find_store("")) for name in empty})
+
+
+def stamps(paths):
+    """Return a mark of each input that changes when the input does: size and time of its files, content of a recipe.
+
+    Parameters
+    ----------
+    paths : dict of str to Path
+    """
+    return {name: _stamp(path) for name, path in paths.items()}
+
+
+def _stamp(path):
+    if path.suffix == ".toml":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file())
+    marks = [(file.name, (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(marks).encode()).hexdigest()
+
+
+def differences(stage, earlier, wanted):
+    """Return the options in which two requests for one result differ, as texts ``--name earlier, now wanted``.
+
+    A store that is still to be found (an empty option of a dry run) is no difference.
+    """
+    skipped = MANNER | {config.STAGES[stage]} | {name for name in STORES if wanted.get(name) == ""}
+    return [
+        f"--{name.replace('_', '-')} {earlier.get(name)!r}, now {value!r}"
+        for name, value in wanted.items()
+        if name not in skipped and earlier.get(name) != value
+    ]
+
+
+def refuse_other_stage(stage, result, submission):
+    """Raise `UserError` where a result belongs to another stage."""
+    if submission["stage"] != stage:
+        raise UserError(f"{result}: belongs to the stage {submission['stage']}; name another --{config.STAGES[stage]}")
+
+
+def refuse_other_options(stage, result, submission, wanted):
+    """Raise `UserError` where a result belongs to a request with other options."""
+    if different := differences(stage, submission["config"], wanted):
+        way_out = "--overwrite" if "overwrite" in wanted else f"remove {result}"
+        raise UserError(
+            f"{result}: was submitted with {first_few(different, 3)}; "
+            f"{way_out} to start anew, or name another --{config.STAGES[stage]}"
+        )
