@@ -1,0 +1,64 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+# On a GPU machine: make demo TORCH=torch
+TORCH ?= torch==2.13.0
+BANDS ?= g,r,i
+# Size of the demo; CI runs it small: make demo MOCK_N=64 GAN_IMAGES=1280 ...
+MOCK_N ?= 1866
+GAN_IMAGES ?= 40000
+GAN_MINUTES ?= 6.5
+GALAXIES ?= 1000
+EPOCHS ?= 40
+CLUSTER ?= auto
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m galaxycgan
+SUBMIT := $(BIN)/python -m galaxycgan.submit
+
+.PHONY: demo test test-slurm lint clean
+
+# From survey files to a synthetic catalog. Typing it again goes on where it stopped, or says that it is done.
+demo: $(VENV)/.demo
+	@test -f data/HSC_ids.npy || $(RUN) mock --out data --n $(MOCK_N) --bands $(BANDS)
+	@$(RUN) convert --bands $(BANDS) --psf-fwhm "$(PSF)"
+	@$(SUBMIT) train_gan --cluster $(CLUSTER) --wait --images $(GAN_IMAGES) --max-minutes $(GAN_MINUTES)
+	@$(SUBMIT) generate --cluster $(CLUSTER) --wait --recipe catalogs/demo.toml --n $(GALAXIES)
+	@$(SUBMIT) train_classifier --cluster $(CLUSTER) --wait --augment standard --epochs $(EPOCHS)
+	@$(SUBMIT) evaluate --cluster $(CLUSTER) --wait
+	@$(RUN) verify catalogs/survey.h5 catalogs/generated/demo/catalog.h5 catalogs/generated/demo/catalog.fits
+	@echo
+	@echo "Open these:"
+	@echo "  catalogs/generated/demo/catalog.fits               the synthetic galaxies: TOPCAT, DS9, astropy, fitsio"
+	@echo "  catalogs/generated/demo/catalog.h5                 the same as HDF5: galaxycgan info FILE"
+	@echo "  runs/train_gan/evaluation/real_and_generated.png   real and generated galaxies with the same labels"
+	@echo "  runs/train_gan/evaluation/grid.png                 one latent over redshift and stellar mass"
+	@echo "  runs/train_gan/evaluation/metrics.json             how near they are to real ones"
+	@echo "  runs/train_classifier/classifier.png               the dwarf classifier's curves"
+
+test: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest $(PYTEST)
+
+# The tests on a real Slurm that they bring up themselves.
+test-slurm: $(VENV)/.test
+	$(BIN)/python -m pytest tests/test_slurm.py
+
+# torch first and pinned: another package's wish for "torch" would pull gigabytes of CUDA.
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch setup.py
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mock,plots]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.torch setup.py
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all]'
+	@touch $@ $(VENV)/.demo
+
+# Removes the environment; survey files, stores, runs and catalogs stay.
+clean:
+	rm -rf $(VENV) build galaxycgan.egg-info
