@@ -11,11 +11,7 @@ import typing
 
 from galaxycgan import __version__
 from galaxycgan.config import COMMANDS, load
-from galaxycgan.errors import Interrupted, UserError
-
-#: Exit codes: a user's mistake; stopped on request with its state saved (as `timeout` and sysexits use them).
-EXIT_MISTAKE = 2
-EXIT_STOPPED = 75
+from galaxycgan.errors import EXIT_MISTAKE, EXIT_STOPPED, Interrupted, UserError
 
 
 class Parser(argparse.ArgumentParser):
@@ -95,7 +91,7 @@ def guarded(action, prog):
         print(f"{prog}: error: {error}", file=sys.stderr)
         return EXIT_MISTAKE
     except Interrupted:
-        print(f"{prog}: stopped as asked, state saved; give the same command again to go on", file=sys.stderr)
+        print(f"{prog}: stopped as asked; give the same command again to go on", file=sys.stderr)
         return EXIT_STOPPED
     except KeyboardInterrupt:
         print(f"{prog}: stopped", file=sys.stderr)

@@ -92,6 +92,7 @@ class TrainGan:
     labels: str = option("photo_z,log_mass", "numeric columns of the store that the image is conditioned on")
     preset: str = option("base", "size of the networks", choices=("tiny", "base", "large"))
     images: int = option(150_000, "real images to show in all; schedules stretch with it")
+    max_minutes: float = option(0.0, "stop after this time with what was learned, schedules fitted to it; 0: no limit")
     batch: int = option(64, "images in a batch")
     lr: float = option(0.0006, "learning rate of Adam")
     gamma: float = option(0.3, "weight of the gradient penalties R1 and R2")
@@ -162,6 +163,7 @@ class Evaluate:
     seed: int = option(0, "seed of the synthetic draws and of the bootstrap")
     threads: int = option(0, "CPU threads; 0: one per core that the job may use")
     device: str = option("auto", "auto, cpu or cuda")
+    overwrite: bool = option(False, "evaluate again where the directory holds another evaluation")
 
 
 @dataclasses.dataclass(frozen=True)

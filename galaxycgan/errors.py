@@ -1,4 +1,9 @@
-"""The two ways in which a stage ends early on purpose."""
+"""The two ways in which a stage ends early on purpose, and the exit codes of commands and jobs."""
+
+#: A user's mistake; any other failure; stopped on request to go on later (EX_TEMPFAIL of sysexits: try again).
+EXIT_MISTAKE = 2
+EXIT_FAILED = 1
+EXIT_STOPPED = 75
 
 
 class UserError(Exception):

@@ -115,3 +115,25 @@ def sha256_file(path):
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def append_record(path, record):
+    """Append one line of JSON to a log."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def keep_records(path, key, limit):
+    """Drop the lines of a log whose `key` lies beyond `limit`: a resumed run writes them again."""
+    if not path.exists():
+        return
+    with open(path, encoding="utf-8") as file:
+        lines = [line for line in file if line.endswith("\n") and json.loads(line)[key] <= limit]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def read_records(path):
+    """Return the lines of a log as dicts."""
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.endswith("\n")]

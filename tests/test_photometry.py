@@ -84,7 +84,7 @@ def test_magnitudes():
 def test_the_hsc_stretch_is_inverted_and_anchored_at_ab_19():
     flux = np.array([-5.0, 0.0, 4.0, 1e3, 1e6])
     assert stretch.hsc_asinh_to_njy(stretch.njy_to_hsc_asinh(flux)) == pytest.approx(flux, rel=1e-9, abs=1e-9)
-    assert stretch.FLUX_AT_AB19_NJY == pytest.approx(91_201, rel=1e-5)
+    assert pytest.approx(91_201, rel=1e-5) == stretch.FLUX_AT_AB19_NJY
     assert stretch.njy_to_hsc_asinh(stretch.FLUX_AT_AB19_NJY) == pytest.approx((1 + 0.05) / (2 / 3 + 0.05), rel=1e-9)
     assert stretch.PixelScheme.parse("counts:27").convert(np.ones(1))[0] == pytest.approx(57.544, rel=1e-4)
 

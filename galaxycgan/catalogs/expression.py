@@ -1,4 +1,4 @@
-"""Expressions over catalog columns, such as ``8 < log_mass < 9 and photo_z < 0.15``. Parsed, never evaluated as code."""
+"""Expressions over catalog columns, such as ``8 < log_mass < 9 and photo_z < 0.15``: parsed, never run as code."""
 
 import ast
 import operator

@@ -1,8 +1,8 @@
 """Photometry of cutouts: sky, aperture flux, radii, shape. Knows no catalog.
 
-Definitions for a 50-pixel stamp, radii scaled with the size of other stamps: sky = median over r > 22 px; flux within 9 px
-of the centre; r20, r50, r80 from the curve of growth to 15 px in the reference band; shape from its second moments within
-12 px; noise = standard deviation over r > 22 px. The galaxy is centred on the geometric centre of the stamp.
+Definitions for a 50-pixel stamp, radii scaled with the size of other stamps: sky = median over r > 22 px; flux within
+9 px of the centre; r20, r50, r80 from the curve of growth to 15 px in the reference band; shape from its second moments
+within 12 px; noise = standard deviation over r > 22 px. The galaxy is centred on the geometric centre of the stamp.
 """
 
 import dataclasses
@@ -68,8 +68,8 @@ def aperture_error(sigma, correlation):
     Returns
     -------
     array [n, band]
-        Square root of ``sum_ij sigma_i sigma_j rho(i - j)`` over the aperture, sigma_i sigma_j taken as the mean variance,
-        plus the variance of the subtracted median (pi/2 of that of a mean).
+        Square root of ``sum_ij sigma_i sigma_j rho(i - j)`` over the aperture, sigma_i sigma_j taken as the mean
+        variance, plus the variance of the subtracted median (pi/2 of that of a mean).
     """
     shape = geometry(sigma.shape[-1])
     aperture, sky = shape.within(APERTURE_RADIUS), shape.sky
