@@ -9,6 +9,7 @@ GAN_IMAGES ?= 40000
 GAN_MINUTES ?= 6.5
 GALAXIES ?= 1000
 EPOCHS ?= 40
+TARGET ?= 8 < log_mass < 9 and photo_z < 0.15
 CLUSTER ?= auto
 
 VENV := .venv
@@ -21,10 +22,11 @@ SUBMIT := $(BIN)/python -m galaxycgan.submit
 # From survey files to a synthetic catalog. Typing it again goes on where it stopped, or says that it is done.
 demo: $(VENV)/.demo
 	@test -f data/HSC_ids.npy || $(RUN) mock --out data --n $(MOCK_N) --bands $(BANDS)
-	@$(RUN) convert --bands $(BANDS) --psf-fwhm "$(PSF)"
+	@$(RUN) convert --bands $(BANDS)
 	@$(SUBMIT) train_gan --cluster $(CLUSTER) --wait --images $(GAN_IMAGES) --max-minutes $(GAN_MINUTES)
 	@$(SUBMIT) generate --cluster $(CLUSTER) --wait --recipe catalogs/demo.toml --n $(GALAXIES)
-	@$(SUBMIT) train_classifier --cluster $(CLUSTER) --wait --augment standard --epochs $(EPOCHS)
+	@$(SUBMIT) train_classifier --cluster $(CLUSTER) --wait --augment standard --epochs $(EPOCHS) \
+		--target '$(TARGET)'
 	@$(SUBMIT) evaluate --cluster $(CLUSTER) --wait
 	@$(RUN) verify catalogs/survey.h5 catalogs/generated/demo/catalog.h5 catalogs/generated/demo/catalog.fits
 	@echo

@@ -57,7 +57,7 @@ _COLUMNS = {
     "r50": Column(u.arcsec, "half-light radius, curve of growth", "phys.angSize"),
     "q": Column(None, "axis ratio from second moments", "phys.size.axisRatio"),
     "pa": Column(u.deg, "position angle, from +x towards +y", "pos.posAng"),
-    "conc": Column(None, "concentration r80/r50", "phys.angSize;arith.ratio"),
+    "conc": Column(None, "concentration 5 log10(r80/r20)", "phys.angSize;arith.ratio"),
     "ood": Column(None, "distance of the labels from the training sample", "stat.value"),
     "ood_flag": Column(None, "labels lie outside the training sample", "meta.code"),
     "seed": Column(None, "seed of the run that drew this galaxy", "meta.number"),

@@ -54,11 +54,23 @@ class NetworkShape:
         return (self.n_bands, self.size + 2 * HALF, self.size + 2 * HALF)
 
 
+def _smooth(flux, axis):
+    """Filter with (1, 2, 1)/4 along an axis, which loses its two rim pixels.
+
+    No PSF that is sampled at all leaves power at the pixel's own frequency, where pixel shuffling makes a checkerboard:
+    the filter takes out exactly that frequency and is narrower than the PSF.
+    """
+    n = flux.shape[axis] - 2
+    left, middle, right = (flux.narrow(axis, k, n) for k in range(3))
+    return 0.25 * (left + right) + 0.5 * middle
+
+
 class Generator(nn.Module):
     """Image from labels and latent numbers.
 
     The network draws ``arcsinh(flux / flux_unit)`` at half resolution (the PSF leaves no finer detail) and shuffles it
-    to full size; ``sinh`` makes it linear flux, so that a factor in brightness is a step in the network's output.
+    to full size; ``sinh`` makes it linear flux, so that a factor in brightness is a step in the network's output; a
+    last filter leaves no checkerboard.
     Noise is not drawn by the network: `CorrelatedNoise` adds it to the linear flux.
 
     Parameters
@@ -121,10 +133,11 @@ class Generator(nn.Module):
         # The last convolution in float32: bfloat16 would leave steps of 3% in bright pixels.
         with torch.autocast(x.device.type, enabled=False):
             stretched = F.pixel_shuffle(self.paint(activation(x.float())), 2)
-            border = (stretched.shape[-1] - self.shape.size) // 2
-            end = border + self.shape.size
+            border = (stretched.shape[-1] - self.shape.size) // 2 - 1
+            end = border + self.shape.size + 2
             stretched = stretched[..., border:end, border:end]
-            return torch.sinh(stretched.clamp(-LARGEST_STRETCHED, LARGEST_STRETCHED)), style.float()
+            flux = torch.sinh(stretched.clamp(-LARGEST_STRETCHED, LARGEST_STRETCHED))
+            return _smooth(_smooth(flux, -1), -2), style.float()
 
     def observe(self, flux, style, white):
         """Add noise to a noiseless image; see `CorrelatedNoise.forward`."""

@@ -1,0 +1,99 @@
+"""The README's commands work as they stand, and `make demo` runs to its end: in smoke size, in empty directories."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Smoke size: 64 galaxies, 20 steps of 64 images.
+SMALL = {
+    "train_gan": ["--images", "1280", "--preset", "tiny"],
+    "generate": ["--n", "64"],
+    "train_classifier": ["--epochs", "2", "--target", "log_mass < 8.8"],
+}
+
+
+def commands(title):
+    """The shell commands of the README's section, as lists of words."""
+    section = (ROOT / "README.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+    lines = "".join(re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)).splitlines()
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def run(words, directory):
+    """Run one command in smoke size; return its output."""
+    if words[0] == "galaxycgan":
+        words = ["python", "-m", *words]
+    words = [sys.executable, *words[1:]]
+    stage = next((word for word in words if word in SMALL), None)
+    done = subprocess.run(words + SMALL.get(stage, []), cwd=directory, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """An empty directory with the repository's recipes and a mock survey in data/."""
+    directory = tmp_path_factory.mktemp("readme")
+    (directory / "catalogs").symlink_to(tmp_path_factory.mktemp("catalogs"))
+    for recipe in (ROOT / "catalogs").glob("*.toml"):
+        (directory / "catalogs" / recipe.name).write_text(recipe.read_text())
+    run(["galaxycgan", "mock", "--n", "64", "--seed", "1"], directory)
+    return directory
+
+
+def test_the_commands_for_your_own_survey(workplace):
+    for words in commands("Your own survey"):
+        run(words, workplace)
+    for name in (
+        "catalogs/survey.h5", "catalogs/generated/demo/catalog.fits", "catalogs/generated/demo/catalog.h5",
+        "catalogs/classified.fits", "runs/train_gan/evaluation/real_and_generated.png",
+        "runs/train_gan/evaluation/grid.png", "runs/train_classifier/classifier.png",
+    ):  # fmt: skip
+        assert (workplace / name).stat().st_size > 0, name
+
+
+def test_the_python_lines(workplace):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)[1]
+    code += "\nassert len(table) == 64 and images.shape[1:] == (3, 50, 50) and galaxy.shape == (1, 3, 50, 50)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_commands_for_a_cluster_say_what_they_would_do(workplace):
+    lines = commands("On a cluster")
+    output = run(lines[0], workplace)
+    assert "train_gan" in output and "runs/train_gan" in output
+    assert not {"status", "logs", "cancel"} - {words[1] for words in lines[2:]}
+    for words in lines[2:]:
+        run(words, workplace)
+
+
+@pytest.mark.slow
+def test_make_demo_runs_to_its_end_and_says_that_it_is_done_when_typed_again(tmp_path):
+    for name in ("galaxycgan", "Makefile", "setup.py", "README.md"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "catalogs").mkdir()
+    (tmp_path / "catalogs/demo.toml").write_text((ROOT / "catalogs/demo.toml").read_text())
+    # This environment stands in for the one that the demo makes.
+    environment = tmp_path / ".venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin/python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    (environment / "bin/python").chmod(0o755)
+    for stamp in (".torch", ".demo"):
+        (environment / stamp).touch()
+    small = ["MOCK_N=64", "GAN_IMAGES=1280", "GALAXIES=64", "EPOCHS=2", "TARGET=log_mass < 8.8", "CLUSTER=local"]
+    command = ["make", "--silent", "demo", *small]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    for _ in range(2):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=variables, timeout=400)
+        assert done.returncode == 0, done.stdout + done.stderr
+        named = re.findall(r"^  (\S+)", done.stdout.split("Open these:")[1], flags=re.MULTILINE)
+        assert len(named) == 6 and all((tmp_path / name).exists() for name in named)
+    assert done.stdout.count("done") >= 4
