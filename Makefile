@@ -1,12 +1,12 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
-# On a GPU machine: make demo TORCH=torch
+# Any other: make demo TORCH=torch, or TORCH='torch --index-url URL'
 TORCH ?= torch==2.13.0
 BANDS ?= g,r,i
-# Size of the demo; CI runs it small: make demo MOCK_N=64 GAN_IMAGES=1280 ...
+# Size of the demo; CI runs it small: make demo MOCK_N=64 GAN_IMAGES=640 ...
 MOCK_N ?= 1866
 GAN_IMAGES ?= 40000
-GAN_MINUTES ?= 6.5
+GAN_MINUTES ?= 6
 GALAXIES ?= 1000
 EPOCHS ?= 40
 TARGET ?= 8 < log_mass < 9 and photo_z < 0.15
@@ -50,7 +50,7 @@ test-slurm: $(VENV)/.test
 # torch first and pinned: another package's wish for "torch" would pull gigabytes of CUDA.
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.torch setup.py

@@ -9,6 +9,8 @@ import dataclasses
 import importlib
 from dataclasses import field
 
+from galaxycgan.errors import UserError
+
 
 def option(default, help, *, choices=None, positional=False):
     """Declare an option of a command; a field without it is a mistake."""
@@ -93,7 +95,7 @@ class TrainGan:
     preset: str = option("base", "size of the networks", choices=("tiny", "base", "large"))
     images: int = option(150_000, "real images to show in all; schedules stretch with it")
     max_minutes: float = option(0.0, "stop after this time with what was learned, schedules fitted to it; 0: no limit")
-    batch: int = option(64, "images in a batch")
+    batch: int = option(32, "images in a batch")
     lr: float = option(0.0006, "learning rate of Adam")
     gamma: float = option(0.3, "weight of the gradient penalties R1 and R2")
     seed: int = option(0, "seed of weights, order, latents and noise")
@@ -227,6 +229,16 @@ STAGES = {
     "classify": "out",
     "evaluate": "out",
 }
+
+
+def check_at_least(config, **smallest):
+    """Refuse numeric options below their smallest value, and seeds beyond 63 bits (catalogs keep them as int64)."""
+    for name, value in smallest.items():
+        option_name, given = "--" + name.replace("_", "-"), getattr(config, name)
+        if not value <= given < float("inf"):
+            raise UserError(f"{option_name} {given}: must be at least {value:g}")
+        if name == "seed" and given >= 2**63:
+            raise UserError(f"{option_name} {given}: must be below 2^63")
 
 
 def load(name):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import socket
@@ -31,10 +32,7 @@ def atomic_path(path):
         The temporary path to write to.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path.parent}: can't make this directory: {error.strerror}") from None
+    make_directory(path.parent)
     _clear_stale(path)
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
@@ -78,6 +76,16 @@ def process_alive(pid):
     return True
 
 
+def make_directory(path):
+    """Make a directory where it is missing; return it as Path."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: can't be made a directory: {error.strerror}") from None
+    return path
+
+
 def fsync(path):
     """Flush a file or a directory to disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -94,8 +102,17 @@ def write_text(path, text):
 
 
 def write_json(path, value):
-    """Write a JSON file atomically, keys sorted, so that equal values are equal bytes."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+    """Write a JSON file atomically, keys sorted, so that equal values are equal bytes; NaN and inf become null."""
+    write_text(path, json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _finite(value):
+    """Return a JSON value with null for numbers that JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path):

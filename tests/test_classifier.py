@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from astropy.table import Table
 
 from galaxycgan.catalogs.expression import evaluate
@@ -15,7 +16,7 @@ from galaxycgan.evaluation.classification import scores
 from galaxycgan.files import read_json
 from galaxycgan.generation.classify import classify
 from galaxycgan.training.checkpoint import load_checkpoint
-from galaxycgan.training.classifier import train_classifier
+from galaxycgan.training.classifier import SyntheticImages, _Trainer, read_splits, train_classifier
 from galaxycgan.training.gan import train_gan
 
 TARGET = "photo_z < 0.6"
@@ -46,7 +47,11 @@ def test_a_run_leaves_scores_curves_and_a_model_that_classifies(options, tmp_pat
     with GalaxyStore(survey_store) as store:
         assert np.array_equal(table["HSC_id"], store.ids)
     assert ((table["probability"] > 0) & (table["probability"] < 1)).all()
-    with pytest.raises(UserError, match="is there already"):
+    before = out.stat().st_mtime_ns
+    classify(Classify(model=options.run, store=str(survey_store), out=str(out)), Context())
+    assert out.stat().st_mtime_ns == before
+    out.write_text("mine")
+    with pytest.raises(UserError, match="holds something else.*--overwrite"):
         classify(Classify(model=options.run, store=str(survey_store), out=str(out)), Context())
 
 
@@ -69,6 +74,14 @@ def test_a_run_stopped_after_any_epoch_ends_in_the_same_weights(options, tmp_pat
 def test_generated_galaxies_join_the_training_set(options, gan, capsys):
     train_classifier(dataclasses.replace(options, augment="gan", gan=str(gan)), Context())
     assert "ROC AUC" in capsys.readouterr().out
+    with GalaxyStore(options.store) as store:
+        splits = read_splits(store, TARGET)
+        synthetic = SyntheticImages(gan, store, TARGET, 0, torch.device("cpu"))
+    images, wanted = synthetic.epoch(0, 40)
+    assert images.shape == (40, 3, 50, 50) and 0 < wanted.mean() < 1
+    assert not torch.equal(images, synthetic.epoch(1, 40)[0])  # fresh ones every epoch
+    trainer = _Trainer(dataclasses.replace(options, augment="gan"), store, splits, synthetic, torch.device("cpu"), {})
+    assert len(trainer._training_set(0)[0]) == 2 * len(splits[0].images)
 
 
 def test_a_gan_that_saw_test_galaxies_is_refused_by_their_ids(options, gan, survey_store, tmp_path):
@@ -91,6 +104,7 @@ def test_a_gan_that_saw_test_galaxies_is_refused_by_their_ids(options, gan, surv
         ({"target": "colour < 1"}, "no column 'colour'; there are"),
         ({"target": "__import__('os').system('true')"}, "is not understood"),
         ({"epochs": 0}, "--epochs 0"),
+        ({"lr": -1.0}, "--lr -1.0"),
         ({"augment": "gan", "gan": "nowhere"}, "nowhere: holds no trained generator"),
     ],
 )
@@ -121,6 +135,8 @@ COLUMNS = {"a": np.array([1.0, 2.0, 3.0, np.nan]), "flag": np.array([True, False
         ("not flag or a == 1", [1, 1, 0, 0]),
         ("-a < -2.5", [0, 0, 1, 0]),
         ("flag", [1, 0, 1, 1]),
+        ("a != 1", [0, 1, 1, 0]),
+        ("a > 1 / 0", [0, 0, 0, 0]),
     ],
 )
 def test_expressions(text, expected):

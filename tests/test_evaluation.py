@@ -1,5 +1,7 @@
 """Metrics sit at their floor for like sets, and the right one leaves it for spoiled ones."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -7,17 +9,18 @@ from galaxycgan.config import Evaluate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import metrics
-from galaxycgan.evaluation.job import evaluate
+from galaxycgan.evaluation.job import _mass_response, evaluate
 from galaxycgan.files import read_json
 from galaxycgan.training.gan import train_gan
 
 BANDS = ("g", "r", "i")
 
 
-def galaxies(n, seed, brighter=1.0, noise=2.0, blur=1.0):
+def galaxies(n, seed, brighter=1.0, noise=2.0, blur=1.0, labels=None):
     """Round galaxies of random size and flux on white noise: [n, 3, 50, 50] and labels [n, 2]."""
     random = np.random.default_rng(seed)
-    labels = np.column_stack([random.uniform(0.1, 0.5, n), random.uniform(8, 10, n)])
+    drawn = np.column_stack([random.uniform(0.1, 0.5, n), random.uniform(8, 10, n)])
+    labels = drawn if labels is None else labels
     flux = 500 * 10 ** (0.5 * (labels[:, 1] - 9)) * brighter
     sigma = blur * random.uniform(1.5, 3, n)[:, None, None]
     y, x = np.indices((50, 50)) - 24.5
@@ -76,7 +79,8 @@ def test_power_and_noise_correlation_tell_white_from_correlated_noise():
 
 def test_monotone_latents_are_counted():
     rising, falling = np.arange(11.0), -np.arange(11.0)
-    assert metrics.spearman_with_steps(np.stack([rising, falling], 1)) == pytest.approx([1, -1])
+    flat = np.zeros(11)
+    assert metrics.spearman_with_steps(np.stack([rising, falling, flat], 1)) == pytest.approx([1, -1, 0])
 
 
 def test_slopes_come_with_their_error():
@@ -101,6 +105,34 @@ def test_evaluate_writes_metrics_and_pictures(gan, survey_store, tmp_path):
     assert {"w1", "w1_floor", "power_mean_dex", "noise_lags", "mass_response"} <= set(report)
     for name in ("real_and_generated", "grid", "distributions", "training"):
         assert (tmp_path / f"e/{name}.png").read_bytes().startswith(b"\x89PNG"), name
+
+
+class Painted:
+    """Stands in for a trained generator: Gaussian galaxies whose flux rises with mass as in `galaxies`."""
+
+    class conditioning:
+        columns = ("photo_z", "log_mass")
+
+    def sample(self, labels, seed, noisy=True):
+        return galaxies(len(labels), seed, noise=0.0, labels=labels)[0]
+
+
+def test_the_mass_response_finds_the_slope_that_real_galaxies_have():
+    images, labels = galaxies(600, 1, noise=0.5)
+    parts = _mass_response(Painted(), labels, images, BANDS, 5.0, seed=3)
+    assert len(parts) == 3
+    for part in parts:
+        assert part["monotone"] == 1 and part["required"]
+        assert part["slope_generated"] == pytest.approx(-1.25, abs=0.02)  # flux as mass to the 1/2
+        assert abs(part["slope_generated"] - part["slope_real"]) < 4 * part["slope_real_error"] + 0.02
+
+
+def test_a_generator_without_its_list_of_ids_is_refused(gan, survey_store, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(gan, copy)
+    (copy / "trained_on.npy").write_bytes(b"junk")
+    with pytest.raises(UserError, match="which galaxies the GAN has seen is unknown"):
+        evaluate(Evaluate(real=str(survey_store), gan=str(copy)), Context())
 
 
 def test_evaluate_refuses_synthetic_galaxies_as_real_ones(gan, tmp_path):

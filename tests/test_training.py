@@ -120,6 +120,10 @@ def test_the_run_directory_holds_what_a_user_needs(options, tmp_path, survey_sto
         ({"device": "cuda:77"}, "--device cuda:77"),
         ({"device": "abacus"}, "--device abacus: must be"),
         ({"store": "nowhere.h5"}, "nowhere.h5"),
+        ({"labels": "photo_z,ra,HSC_id,r50"}, "no column 'r50'"),
+        ({"threads": -3}, "--threads -3"),
+        ({"seed": 2**64}, "--seed 18446744073709551616: must be below"),
+        ({"lr": float("nan")}, "--lr nan"),
     ],
 )
 def test_mistakes_are_told_in_one_line_and_leave_no_run(options, tmp_path, change, message):
@@ -127,6 +131,14 @@ def test_mistakes_are_told_in_one_line_and_leave_no_run(options, tmp_path, chang
         train_gan(dataclasses.replace(options, **change), Context())
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run/checkpoint.pt").exists()
+
+
+def test_a_trained_generator_is_not_thrown_away_with_its_checkpoint_gone(options, tmp_path):
+    train_gan(options, Context())
+    (tmp_path / "run/checkpoint.pt").unlink()
+    with pytest.raises(UserError, match="without its checkpoint.*--overwrite"):
+        train_gan(options, Context())
+    assert (tmp_path / "run/generator.safetensors").exists()
 
 
 def test_a_damaged_checkpoint_is_told_not_executed(options, tmp_path):

@@ -113,7 +113,7 @@ def _primary(store):
     for k, (band, name, fwhm) in enumerate(zip(store.bands, store.filters, store.psf_fwhm, strict=True), start=1):
         per_band += [
             (f"BAND{k}", band, f"band of plane {k}"),
-            (f"FILTER{k}", _ascii(name), f"filter of plane {k}"),
+            (f"FILTER{k}", ascii_text(name), f"filter of plane {k}"),
             (f"PSFFWHM{k}", float(fwhm) if np.isfinite(fwhm) else None, f"[arcsec] PSF FWHM of plane {k}"),
         ]
     cards = [
@@ -129,10 +129,10 @@ def _primary(store):
         ("ABZP", AB_ZERO_POINT_NJY if store.pixel_unit == "nJy" else None, "[mag] AB magnitude of 1 nJy"),
         ("NBAND", len(store.bands), "number of bands"),
         *per_band,
-        ("MASSCONV", _ascii(store.header.mass_convention) or None, "stellar masses"),
+        ("MASSCONV", ascii_text(store.header.mass_convention) or None, "stellar masses"),
         ("STOREID", store.fingerprint, "SHA-256 of the store's content"),
         *[
-            (keyword, _ascii(_lookup(made, place)), comment)
+            (keyword, ascii_text(_lookup(made, place)), comment)
             for place, (keyword, comment) in PROVENANCE_KEYWORDS.items()
         ],
         ("PROVENAN", json.dumps(made, sort_keys=True), "JSON"),
@@ -147,7 +147,8 @@ def _lookup(values, place):
     return values
 
 
-def _ascii(value):
+def ascii_text(value):
+    """Return text as a FITS header can hold it; what is no text stays as it is."""
     return value.encode("ascii", "replace").decode() if isinstance(value, str) else value
 
 
@@ -173,7 +174,7 @@ def _meaning(values, about):
         return {"TCOMM": DEX_MASS_COMMENT, "TUCD": about.ucd}
     if unit == AB_MAGNITUDE:
         return {"TUNIT": "mag", "TCOMM": AB_COMMENT, "TUCD": about.ucd}
-    meaning = {"TCOMM": _ascii(comment), "TUCD": about.ucd}
+    meaning = {"TCOMM": ascii_text(comment), "TUCD": about.ucd}
     return {"TUNIT": unit.to_string("fits"), **meaning} if unit else meaning
 
 

@@ -5,6 +5,7 @@ import operator
 
 import numpy as np
 
+from galaxycgan.catalogs.schema import MISSING_INT
 from galaxycgan.errors import UserError
 
 _COMPARE = {
@@ -30,12 +31,15 @@ class _Evaluator(ast.NodeVisitor):
     def visit_Constant(self, node):
         if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
             raise ValueError(f"{node.value!r} is not a number")
-        return node.value
+        return np.float64(node.value)  # Python's own integers would compute 9 ** 9 ** 9 to the last digit
 
     def visit_Name(self, node):
         if node.id not in self.columns:
             raise ValueError(f"no column '{node.id}'; there are: {', '.join(self.columns)}")
-        return self.column(node.id)
+        values = np.asarray(self.column(node.id))
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"column {node.id} holds no numbers")
+        return np.where(values == MISSING_INT, np.nan, values) if values.dtype.kind == "i" else values
 
     def visit_UnaryOp(self, node):
         value = self.visit(node.operand)
@@ -56,7 +60,8 @@ class _Evaluator(ast.NodeVisitor):
         for operation, left, right in zip(node.ops, values, values[1:], strict=False):
             if type(operation) not in _COMPARE:
                 raise ValueError(f"'{ast.unparse(node)}' is not understood")
-            result = result & _COMPARE[type(operation)](left, right)
+            known = ~(np.isnan(left) | np.isnan(right))  # of the comparisons only != is true of NaN
+            result = result & _COMPARE[type(operation)](left, right) & known
         return result
 
     def visit_BoolOp(self, node):
@@ -98,7 +103,7 @@ def evaluate(text, column, columns, n, option="--target"):
             raise ValueError(f"longer than {_LONGEST} characters")
         with np.errstate(all="ignore"):
             result = _Evaluator(column, columns).visit(ast.parse(text.strip(), mode="eval"))
-    except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else error
         raise UserError(f"{option} '{text}': {reason}") from None
     result = np.asarray(result)

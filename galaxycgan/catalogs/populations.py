@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import ndtr
 
+from galaxycgan.catalogs.schema import illegal, legal_range
 from galaxycgan.errors import UserError
 from galaxycgan.randomness import normals
 
@@ -46,7 +47,7 @@ class Recipe:
     def n(self):
         """Number of galaxies."""
         if self.kind == "grid":
-            return int(np.prod([int(k) for k in self.options["steps"].values()])) * self.options.get("repeat", 1)
+            return int(np.prod(list(self.options["steps"].values()))) * self.options.get("repeat", 1)
         return self.options["n"]
 
     def to_dict(self):
@@ -79,7 +80,7 @@ def read_recipe(path, n=0, seed=-1):
         raise UserError(f"{path}: not a TOML file: {error}") from None
     _refuse_unknown(path, values, _TOP)
     options = values.get("population")
-    if not isinstance(options, dict) or options.get("kind") not in KINDS:
+    if not isinstance(options, dict) or options.get("kind") not in list(KINDS):
         raise UserError(f"{path}: [population] needs kind = one of {', '.join(KINDS)}")
     options = dict(options)
     kind = options.pop("kind")
@@ -108,25 +109,50 @@ def _refuse_unknown(path, values, legal, where=""):
 def _check(path, recipe):
     options = recipe.options
     if recipe.noise not in ("model", "none"):
-        raise UserError(f"{path}: noise = '{recipe.noise}'; must be model or none")
+        raise UserError(f"{path}: noise = {recipe.noise!r}; must be model or none")
+    if not _is_whole(recipe.seed, 0) or recipe.seed >= 2**63:
+        raise UserError(f"{path}: seed = {recipe.seed!r}; must be a whole number from 0 to 2^63 - 1")
     for name in ("n", "repeat"):
-        if name in KINDS[recipe.kind] and (name == "n" or name in options):
-            value = options.get(name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UserError(f"{path}: [population] {name} = {value}; must be a whole number of at least 1")
-    if not isinstance(recipe.seed, int) or recipe.seed < 0:
-        raise UserError(f"{path}: seed = {recipe.seed}; must be a whole number of at least 0")
-    if not 0 <= options.get("smoothing", 0.1) <= 1:
-        raise UserError(f"{path}: [population] smoothing = {options['smoothing']}; must lie between 0 and 1")
+        if name in KINDS[recipe.kind] and (name == "n" or name in options) and not _is_whole(options.get(name), 1):
+            raise UserError(
+                f"{path}: [population] {name} = {options.get(name)!r}; must be a whole number of at least 1"
+            )
+    smoothing = options.get("smoothing", 0.1)
+    if not _is_number(smoothing) or not 0 <= smoothing <= 1:
+        raise UserError(f"{path}: [population] smoothing = {smoothing!r}; must lie between 0 and 1")
     if "ranges" in KINDS[recipe.kind]:
-        ranges = options.get("ranges")
-        pairs = isinstance(ranges, dict) and all(isinstance(v, list) and len(v) == 2 for v in ranges.values())
-        if not pairs or not all(low <= high for low, high in ranges.values()):
-            raise UserError(f"{path}: [population.ranges] needs column = [low, high] for each label")
+        _check_ranges(path, options.get("ranges"))
     if recipe.kind == "grid":
         steps = options.get("steps")
-        if not isinstance(steps, dict) or set(steps) != set(options["ranges"]) or min(steps.values()) < 1:
-            raise UserError(f"{path}: [population.steps] needs a number of steps for each column of ranges")
+        if (
+            not isinstance(steps, dict)
+            or set(steps) != set(options["ranges"])
+            or not all(_is_whole(k, 1) for k in steps.values())
+        ):
+            raise UserError(f"{path}: [population.steps] needs a whole number of steps for each column of ranges")
+
+
+def _check_ranges(path, ranges):
+    if not isinstance(ranges, dict) or not ranges:
+        raise UserError(f"{path}: [population.ranges] needs column = [low, high] for each label")
+    for name, limits in ranges.items():
+        if (
+            not isinstance(limits, list)
+            or len(limits) != 2
+            or not all(map(_is_number, limits))
+            or limits[0] > limits[1]
+        ):
+            raise UserError(f"{path}: [population.ranges] {name} = {limits!r}; must be [low, high]")
+        if illegal(name, np.array(limits, dtype=float)).any():
+            raise UserError(f"{path}: [population.ranges] {name} = {limits}; legal is {legal_range(name)}")
+
+
+def _is_whole(value, smallest):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= smallest
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
 
 
 def draw_labels(recipe, conditioning):
@@ -153,7 +179,7 @@ def draw_labels(recipe, conditioning):
     if recipe.kind == "uniform":
         low, high = np.array([ranges[name] for name in columns], dtype=float).T
         return low + (high - low) * ndtr(normals(recipe.seed, "request", 0, recipe.n, len(columns)).astype(float))
-    axes = [np.linspace(*map(float, ranges[name]), int(recipe.options["steps"][name])) for name in columns]
+    axes = [np.linspace(*map(float, ranges[name]), recipe.options["steps"][name]) for name in columns]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(columns))
     return np.repeat(grid, recipe.options.get("repeat", 1), axis=0)
 

@@ -73,6 +73,9 @@ _BAND_COLUMNS = {
     "sky_rms": Column(u.nJy, "standard deviation of sky pixels", "instr.skyLevel;stat.stdev"),
 }
 
+#: Columns of a synthetic catalog that are neither asked for nor of one band.
+MEASURED = ("SYN_id", "r50", "q", "pa", "conc", "ood", "ood_flag", "seed")
+
 #: UCD words for the spectral range of HSC's bands.
 _BAND_UCDS = {"g": "em.opt.B", "r": "em.opt.R", "i": "em.opt.I", "z": "em.opt.I", "y": "em.IR.NIR"}
 
@@ -104,6 +107,12 @@ def describe(name, bands=()):
             return Column(u.mag, "magnitude error", _with_band("stat.error;phot.mag", band))
         return Column(AB_MAGNITUDE, AB_COMMENT, _with_band("phot.mag", band))
     return Column(None, f"{name} of the survey table", "meta")
+
+
+def is_measured(name, bands):
+    """Tell whether a synthetic catalog has a measured column of this name."""
+    prefix, _, band = name.rpartition("_")
+    return name in MEASURED or (prefix in _BAND_COLUMNS and band in bands)
 
 
 def _with_band(ucd, band):

@@ -137,6 +137,15 @@ class GalaxyStore:
                 values[catalog[f"{name}.mask"]] = MISSING_INT if values.dtype.kind == "i" else False
         return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
 
+    def labels(self, names):
+        """Return numeric columns as float64 [n, name]; a missing integer is NaN."""
+        columns = []
+        for name in names:
+            column = self.column(name)
+            values = column.astype(np.float64)
+            columns.append(np.where(column == MISSING_INT, np.nan, values) if column.dtype.kind == "i" else values)
+        return np.stack(columns, 1)
+
     def rows_of(self, ids):
         """Return the row of each id.
 
@@ -299,13 +308,15 @@ def _row_numbers(rows, n):
     return np.where(rows < 0, rows + n, rows)
 
 
-def find_store(text=""):
+def find_store(text="", option="--store"):
     """Return the path of the store that a command shall use.
 
     Parameters
     ----------
     text : str
         Path given by the user; empty: the one store in ``catalogs/`` of the current directory that is not synthetic.
+    option : str
+        How the user gives it; named in the message.
 
     Raises
     ------
@@ -322,5 +333,7 @@ def find_store(text=""):
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
-        raise UserError("catalogs/: no store of real galaxies there; make one with galaxycgan convert, or give --store")
-    raise UserError(f"catalogs/: several stores, give one with --store: {first_few(candidates, 10)}")
+        raise UserError(
+            f"catalogs/: no store of real galaxies there; make one with galaxycgan convert, or give {option}"
+        )
+    raise UserError(f"catalogs/: several stores, give one with {option}: {first_few(candidates, 10)}")

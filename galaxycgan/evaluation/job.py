@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import metrics, plots
-from galaxycgan.files import read_records, write_json
+from galaxycgan.files import make_directory, read_json, read_records, sha256_file, write_json
 from galaxycgan.images.bands import reference_band
-from galaxycgan.images.photometry import APERTURE_RADIUS, asinh_magnitude, geometry, measure
+from galaxycgan.images.photometry import asinh_magnitude, measure
+from galaxycgan.models.conditioning import spread
 from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.painter import Painter
-from galaxycgan.models.release import METRICS, TRAINED_ON
+from galaxycgan.models.release import METRICS, WEIGHTS, check_images, load_trained_on
 from galaxycgan.provenance import tool_stamp
 
 #: Below this many galaxies numbers are reported, not judged.
@@ -20,6 +22,9 @@ ENOUGH = 1000
 LATENTS, STEPS = 256, 11
 Z_WINDOW_DEX = 0.05
 STEEP = -1.0
+SMALLEST_WINDOW = 10
+MOST_TAUGHT = 6000
+FLOOR_DRAWS = 20
 
 
 def evaluate(config, context):
@@ -33,19 +38,27 @@ def evaluate(config, context):
         How it is run.
     """
     set_threads(config.threads)
+    check_at_least(config, n=8, seed=0)
     run = Path(config.gan)
     painter = Painter(run, choose_device(config.device))
     out = Path(config.out) if config.out else run / "evaluation"
-    with GalaxyStore(find_store(config.real)) as store:
+    with GalaxyStore(find_store(config.real, "--real")) as store:
         _check(store, painter, run)
+        request = {"generator_sha256": sha256_file(run / WEIGHTS), "store": store.fingerprint}
+        request |= {"n": config.n, "seed": config.seed}
+        if (out / "metrics.json").exists() and not config.overwrite:
+            if read_json(out / "metrics.json").get("request") != request:
+                raise UserError(f"{out}: holds another evaluation; choose another --out, or --overwrite")
+            context.say(f"{out}: is done; --overwrite evaluates again")
+            return
         unseen, seen = _rows(store, run)
         if len(unseen) < 8:
             raise UserError(f"{store.path}: {len(unseen)} labelled galaxies that {run} never saw; need at least 8")
-        columns = painter.conditioning.columns
-        labels = np.stack([store.column(name) for name in columns], 1)
+        labels = store.labels(painter.conditioning.columns)
         report = {"tool": tool_stamp(), "created": context.created, "gan": str(run), "store": str(store.path)}
+        report["request"] = request
+        make_directory(out)
         report |= _compare(store, painter, labels, unseen, seen, config, context, out)
-    out.mkdir(parents=True, exist_ok=True)
     if (run / METRICS).exists():
         plots.training_curves(out / "training.png", read_records(run / METRICS))
     write_json(out / "metrics.json", report)
@@ -53,14 +66,9 @@ def evaluate(config, context):
 
 
 def _check(store, painter, run):
-    shape, card = painter.generator.shape, painter.card
     if store.synthetic:
         raise UserError(f"{store.path}: holds synthetic galaxies; --real wants a store of real ones")
-    if (tuple(card["bands"]), shape.size) != (store.bands, store.size):
-        raise UserError(
-            f"{store.path}: holds {','.join(store.bands)} images of {store.size} px; {run} makes "
-            f"{','.join(card['bands'])} of {shape.size} px"
-        )
+    check_images(run, painter.card, painter.generator.shape.size, store)
     for name in painter.conditioning.columns:
         if name not in store.columns:
             raise UserError(f"{store.path}: no column '{name}', which {run} is conditioned on")
@@ -68,9 +76,8 @@ def _check(store, painter, run):
 
 def _rows(store, run):
     """Rows of labelled galaxies that the GAN never saw, and of those that it did."""
-    trained_on = np.load(run / TRAINED_ON, allow_pickle=False) if (run / TRAINED_ON).exists() else np.zeros(0, np.int64)
     labelled = store.split >= 0
-    seen = np.isin(store.ids, trained_on)
+    seen = np.isin(store.ids, load_trained_on(run))
     return np.flatnonzero(labelled & ~seen), np.flatnonzero(labelled & seen)
 
 
@@ -80,7 +87,8 @@ def _compare(store, painter, labels, unseen, seen, config, context, out):
     unseen = random.permutation(unseen)
     n = min(config.n, len(unseen))
     rows = np.sort(unseen[:n])
-    others = np.sort(unseen[n : n + config.n])
+    # The floor compares real galaxies with real ones: there it does not matter what the GAN has seen.
+    others = np.sort(np.concatenate([unseen[n:], random.permutation(seen)])[:n])
     bands = store.bands
     with context.progress("evaluating", 4, "parts") as progress:
         real_images = store.images(rows)
@@ -89,16 +97,19 @@ def _compare(store, painter, labels, unseen, seen, config, context, out):
         softening = metrics.flux_softening(measure(real_images[:500], bands), store.size)
         real = metrics.properties(real_images, bands, softening)
         fake = metrics.properties(fake_images, bands, softening)
-        floor, floor_n, floor_kind = _floor(store, real, others, softening, random)
+        context.check()
+        floor = _floor(real, metrics.properties(store.images(others), bands, softening), random)
         report = {"n": n, "judged": n >= ENOUGH, "w1": metrics.w1_table(real, fake)}
-        report["w1_floor"] = {"n": floor_n, "between": floor_kind} | floor
+        report["w1_floor"] = floor | {"n": len(others)}
         progress.at(2, "measured")
+        context.check()
         if labels.shape[1] >= 2:
             report["w1_conditional"] = metrics.w1_conditional(real, fake, labels[rows])
         report |= _label_rmse(store, painter, labels, rows, seen, real, fake, softening)
         report["power_mean_dex"], report["power_worst_dex"] = metrics.power_difference(real_images, fake_images)
         report["noise_lags"] = {"real": metrics.noise_lags(real_images), "generated": metrics.noise_lags(fake_images)}
-        response = _mass_response(painter, labels, unseen, store, softening, config.seed)
+        response = _mass_response(painter, labels[rows], real_images, store.bands, softening, config.seed)
+        context.check()
         report["mass_response"] = [
             {k: v for k, v in part.items() if k not in ("mass", "mag", "window")} for part in response
         ]
@@ -108,22 +119,26 @@ def _compare(store, painter, labels, unseen, seen, config, context, out):
     return report
 
 
-def _floor(store, real, others, softening, random):
-    """W1 between two independent real sets; where there is no second one, between halves of the one."""
-    if len(others) >= len(store.bands) * 8 and len(others) >= len(next(iter(real.values()))) // 2:
-        second = metrics.properties(store.images(others), store.bands, softening)
-        return metrics.w1_table(real, second), len(others), "two independent real sets"
-    n = len(next(iter(real.values())))
-    half = random.permutation(n)
-    first, second = ({k: v[part] for k, v in real.items()} for part in (half[: n // 2], half[n // 2 :]))
-    return metrics.w1_table(first, second), n // 2, "two halves of the real set"
+def _floor(real, second, random):
+    """W1 between two independent real sets: mean over bootstrap draws of both, with the scatter of its mean."""
+    draws = []
+    for _ in range(FLOOR_DRAWS):
+        pair = []
+        for table in (real, second):
+            n = len(next(iter(table.values())))
+            # Drawn without repeats, 80% of each set: repeats would count as a difference of their own
+            pick = random.permutation(n)[: max(2, int(0.8 * n))]
+            pair.append({name: values[pick] for name, values in table.items()})
+        draws.append(metrics.w1_table(*pair))
+    mean = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+    return mean | {"mean_scatter": float(np.std([draw["mean"] for draw in draws]))}
 
 
 def _label_rmse(store, painter, labels, rows, seen, real, fake, softening):
     """Ratio of label errors; the regressor learns from galaxies that are not compared."""
     if len(seen) < 100:
         return {"label_rmse": None, "label_rmse_why": "fewer than 100 training galaxies of the GAN in this store"}
-    teach = seen[: 4 * metrics.CELLS * 500]
+    teach = seen[spread(len(seen), MOST_TAUGHT)]
     standard = painter.conditioning.standardise
     table = metrics.properties(store.images(teach), store.bands, softening)
     truth = standard(labels[rows])
@@ -131,30 +146,42 @@ def _label_rmse(store, painter, labels, rows, seen, real, fake, softening):
     return {"label_rmse": dict(zip(painter.conditioning.columns, ratios, strict=True))}
 
 
-def _mass_response(painter, labels, rows, store, softening, seed):
-    """Noiseless magnitude against stellar mass at three redshifts, for the same 256 latents: list of dicts."""
+def _mass_response(painter, labels, images, bands, softening, seed):
+    """Noiseless magnitude against stellar mass at three redshifts, for the same 256 latents: list of dicts.
+
+    Parameters
+    ----------
+    painter : Painter
+        The generator.
+    labels, images : arrays [n, column], [n, band, y, x]
+        Real galaxies.
+    bands : sequence of str
+        Band names.
+    softening : float
+        Of the asinh magnitudes, nJy.
+    seed : int
+        Of the latents.
+    """
     columns = painter.conditioning.columns
     if not {"photo_z", "log_mass"} <= set(columns):
         return []
     z_at, mass_at = columns.index("photo_z"), columns.index("log_mass")
-    z, mass = labels[rows, z_at], labels[rows, mass_at]
-    k = reference_band(store.bands)
-    magnitudes = asinh_magnitude(measure(store.images(np.sort(rows)), store.bands)["flux"][:, k], softening)
-    magnitudes = magnitudes[np.argsort(np.argsort(rows))]
-    aperture = geometry(store.size).within(APERTURE_RADIUS)
+    z, mass = labels[:, z_at], labels[:, mass_at]
+    k = reference_band(bands)
+    magnitudes = asinh_magnitude(measure(images, bands)["flux"][:, k], softening)
     parts = []
     for quantile in (0.2, 0.5, 0.8):
         centre = float(np.quantile(z, quantile))
         window = np.abs(np.log10(z / centre)) < Z_WINDOW_DEX
-        if window.sum() < 5:
+        if window.sum() < SMALLEST_WINDOW:
             continue
         steps = np.linspace(*np.quantile(mass[window], (0.05, 0.95)), STEPS)
-        request = np.tile(np.median(labels[rows], axis=0), (LATENTS, 1))
+        request = np.tile(np.median(labels, axis=0), (LATENTS, 1))
         request[:, z_at] = centre
         flux = []
         for value in steps:
             request[:, mass_at] = value
-            flux.append(painter.sample(request, seed, noisy=False)[:, k, aperture].sum(1))
+            flux.append(measure(painter.sample(request, seed, noisy=False), bands)["flux"][:, k])
         flux = np.array(flux)
         monotone = float((metrics.spearman_with_steps(flux) > 0.9).mean())
         mag = asinh_magnitude(flux, softening)
@@ -222,7 +249,7 @@ def _say(context, report, out):
     """Say the main numbers."""
     w1, floor = report["w1"], report["w1_floor"]
     note = "" if report["judged"] else f" ({report['n']} galaxies: reported, not judged)"
-    context.say(f"mean W1/sigma {w1['mean']:.3f}, floor {floor['mean']:.3f}{note}")
+    context.say(f"mean W1/sigma {w1['mean']:.3f}, worst {w1['worst']:.3f}, floor {floor['mean']:.3f}{note}")
     for part in report["mass_response"]:
         context.say(
             f"z = {part['z']:.2f}: brighter with mass for {part['monotone']:.0%} of latents; slope "

@@ -5,7 +5,7 @@ return plain floats.
 """
 
 import numpy as np
-from scipy.stats import wasserstein_distance
+from scipy.stats import rankdata, wasserstein_distance
 
 from galaxycgan.images.bands import reference_band
 from galaxycgan.images.photometry import asinh_magnitude, geometry, measure, noise_autocorrelation
@@ -50,7 +50,7 @@ def flux_softening(measured, size):
 
 
 def w1_table(real, synthetic):
-    """Wasserstein-1 distance over the real standard deviation, for each property of `properties` and their mean.
+    """Wasserstein-1 distance over the real standard deviation, for each property of `properties`, their mean and worst.
 
     Galaxies whose property can't be measured (NaN) are left out of that property.
     """
@@ -60,7 +60,8 @@ def w1_table(real, synthetic):
         table[name] = (
             float(wasserstein_distance(a, b) / a.std()) if len(a) > 1 and len(b) > 1 and a.std() > 0 else np.nan
         )
-    return table | {"mean": float(np.mean(list(table.values())))}
+    values = list(table.values())
+    return table | {"mean": float(np.mean(values)), "worst": float(np.max(values))}
 
 
 def cells_of(labels):
@@ -165,9 +166,9 @@ def local_slope(x, y, at):
 
 
 def spearman_with_steps(flux):
-    """Spearman rank correlation of flux [step, latent] with the step number, for each latent."""
-    ranks = flux.argsort(axis=0).argsort(axis=0).astype(float)
-    steps = np.arange(len(flux), dtype=float)
+    """Spearman rank correlation of flux [step, latent] with the step number for each latent; 0 for constant flux."""
+    ranks = rankdata(flux, axis=0)
     ranks -= ranks.mean(axis=0)
-    steps -= steps.mean()
-    return (ranks * steps[:, None]).sum(0) / np.sqrt((ranks**2).sum(0) * (steps**2).sum())
+    steps = np.arange(len(flux)) - (len(flux) - 1) / 2
+    spread = np.sqrt((ranks**2).sum(0) * (steps**2).sum())
+    return np.divide((ranks * steps[:, None]).sum(0), spread, out=np.zeros(flux.shape[1]), where=spread > 0)

@@ -8,11 +8,13 @@ import torch
 from astropy.io import fits
 
 from galaxycgan import __version__
+from galaxycgan.catalogs.export import ascii_text
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path
+from galaxycgan.files import atomic_path, sha256_file
 from galaxycgan.models.device import choose_device, set_threads
-from galaxycgan.training.classifier import load_classifier, logits
+from galaxycgan.models.release import check_images
+from galaxycgan.training.classifier import MODEL, load_classifier, logits
 
 CHUNK = 4096
 
@@ -30,15 +32,15 @@ def classify(config, context):
     set_threads(config.threads)
     device = choose_device(config.device)
     out = Path(config.out)
-    if out.exists() and not config.overwrite:
-        raise UserError(f"{out}: is there already; choose another --out, or --overwrite")
     network, state = load_classifier(config.model, device)
+    model_sha256 = sha256_file(Path(config.model) / MODEL)
     with GalaxyStore(find_store(config.store)) as store:
-        if (len(store.bands), store.size) != (state["n_bands"], state["size"]):
-            raise UserError(
-                f"{store.path}: holds {len(store.bands)} bands of {store.size} px; {config.model} was trained on "
-                f"{state['n_bands']} bands of {state['size']} px"
-            )
+        if out.exists() and not config.overwrite:
+            if _is_same(out, model_sha256, store.fingerprint):
+                context.say(f"{out}: is done; --overwrite makes it again")
+                return
+            raise UserError(f"{out}: holds something else; choose another --out, or --overwrite")
+        check_images(config.model, state, state["size"], store)
         probability = np.empty(store.n, dtype=np.float32)
         with context.progress("classifying", store.n, "galaxies") as progress:
             for first in range(0, store.n, CHUNK):
@@ -46,13 +48,22 @@ def classify(config, context):
                 images = torch.from_numpy(store.images(slice(first, first + CHUNK)))
                 probability[first : first + CHUNK] = torch.sigmoid(logits(network, images, device)).numpy()
                 progress.at(min(first + CHUNK, store.n))
-        table = _table(store, probability, state["target"], context.created)
+        table = _table(store, probability, state["target"], model_sha256, context.created)
     with atomic_path(out) as temporary:
         fits.HDUList([fits.PrimaryHDU(), table]).writeto(temporary, checksum=False, output_verify="exception")
     context.say(f"{out}: probabilities of {len(probability):,} galaxies for '{state['target']}'")
 
 
-def _table(store, probability, target, created):
+def _is_same(path, model_sha256, fingerprint):
+    """Tell whether a file is the result of this model on this store."""
+    try:
+        header = fits.getheader(path, "CLASSIFIED")
+    except (OSError, KeyError):
+        return False
+    return (header.get("MODELSHA"), header.get("STORESHA")) == (model_sha256, fingerprint)
+
+
+def _table(store, probability, target, model_sha256, created):
     """Binary table with id, probability and split."""
     table = fits.BinTableHDU.from_columns(
         [
@@ -68,9 +79,10 @@ def _table(store, probability, target, created):
     ):
         table.header[f"TCOMM{k}"] = comment
         table.header[f"TUCD{k}"] = ucd
-    table.header["TARGET"] = (target, "condition that the probability is for")
-    table.header["STORE"] = (os.path.basename(store.path), "store that was classified")
+    table.header["TARGET"] = (ascii_text(target), "condition that the probability is for")
+    table.header["STORE"] = (ascii_text(os.path.basename(store.path)), "store that was classified")
     table.header["STORESHA"] = (store.fingerprint, "fingerprint of the store")
+    table.header["MODELSHA"] = (model_sha256, "SHA-256 of the classifier")
     table.header["CREATOR"] = (f"galaxycgan {__version__}", "software")
     table.header["DATE"] = (created.rstrip("Z"), "time of the request (UTC)")
     table.add_checksum(when=created)

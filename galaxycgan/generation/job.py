@@ -9,6 +9,7 @@ from galaxycgan.catalogs.export import write_fits
 from galaxycgan.catalogs.populations import draw_labels, read_recipe
 from galaxycgan.catalogs.schema import describe
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, StoreWriter
+from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import sha256_file
 from galaxycgan.images.photometry import ab_magnitude, aperture_error, measure
@@ -42,6 +43,7 @@ def generate(config, context):
         Where the GAN, the recipe or the output directory can't be used.
     """
     set_threads(config.threads)
+    check_at_least(config, n=0, seed=-1)
     recipe = read_recipe(find("recipe", config.recipe), config.n, config.seed)
     painter = Painter(config.gan, choose_device(config.device))
     if painter.card["pixel_unit"] != "nJy":
@@ -65,7 +67,7 @@ def generate(config, context):
                 block = painter.paint(labels, recipe.seed, first, noisy)
                 images = (block.images[:count],) + ((block.noiseless[:count],) if noisy else ())
                 writer.append(*images)
-                columns.append(_photometry(block, count, header))
+                columns.append(_photometry(block, count, header, noisy))
                 progress.at(first + count)
         table = _table(labels, columns, painter.conditioning.columns, header)
         _add(table, "ood", score, header)
@@ -97,8 +99,8 @@ def _is_done(out, request, config, context):
         raise UserError(
             f"{catalog}: was made from another recipe, seed or generator; choose another --out, or --overwrite"
         )
-    if not (out / FITS).exists():
-        write_fits(catalog, out / FITS)
+    # Whole in itself, but perhaps of an earlier catalog: a crash may have come between the two files.
+    write_fits(catalog, out / FITS, overwrite=True)
     context.say(f"{out}: is done; --overwrite makes it again")
     return True
 
@@ -118,12 +120,12 @@ def _header(card, context):
     )
 
 
-def _photometry(block, count, header):
+def _photometry(block, count, header, noisy):
     """Measure one block: the catalog's columns as plain arrays."""
     bands = header.bands
     seen = measure(block.images[:count], bands)
     true = measure(block.noiseless[:count], bands)
-    error = aperture_error(block.sigma[:count], block.correlation)
+    error = aperture_error(block.sigma[:count], block.correlation) if noisy else np.zeros_like(seen["flux"])
     columns = {}
     for k, band in enumerate(bands):
         columns[f"flux_{band}"] = seen["flux"][:, k]

@@ -68,7 +68,7 @@ class Conditioning:
         if (std < 1e-9).any():
             name = columns[int(np.argmin(std))]
             raise UserError(f"{where}: column {name} is the same for all training galaxies: it can't be a label")
-        reference = ((transformed - mean) / std)[:MOST_REFERENCE]
+        reference = ((transformed - mean) / std)[spread(len(labels), MOST_REFERENCE)]
         return cls(tuple(columns), logarithmic, tuple(mean.tolist()), tuple(std.tolist()), reference)
 
     def standardise(self, labels):
@@ -113,6 +113,11 @@ class Conditioning:
         """Invert `to_dict`."""
         fields = {name: tuple(values[name]) for name in ("columns", "logarithmic", "mean", "std")}
         return cls(**fields, reference=np.asarray(reference, dtype=np.float64))
+
+
+def spread(n, most):
+    """Return at most `most` of the indices 0..n-1, evenly spread: int array."""
+    return np.linspace(0, n - 1, min(n, most)).astype(int)
 
 
 def _transform(labels, logarithmic):

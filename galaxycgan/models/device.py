@@ -10,6 +10,8 @@ from galaxycgan.errors import UserError
 
 def set_threads(threads):
     """Use `threads` CPU threads, or one per core that this process may run on where it is 0; return the number."""
+    if threads < 0:
+        raise UserError(f"--threads {threads}: must be at least 0")
     threads = threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     return threads
@@ -19,13 +21,12 @@ def choose_device(name):
     """Return the torch device for 'auto', 'cpu', 'cuda' or 'cuda:K'."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"--device {name}: must be auto, cpu, cuda or cuda:K") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {name}: no CUDA device is visible here (torch {torch.__version__})")
-    return device
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
+        raise UserError(f"--device {name}: must be auto, cpu, cuda or cuda:K")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are visible here")
+    return torch.device(name)
 
 
 def choose_precision(name, device):

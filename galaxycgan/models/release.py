@@ -50,6 +50,46 @@ def save_generator(run, generator, conditioning, card):
     )
 
 
+def load_trained_on(run):
+    """Return the sorted ids that a run's generator has seen: int64 [n].
+
+    Raises
+    ------
+    UserError
+        Where they are missing or damaged: which galaxies the generator never saw is then unknown.
+    """
+    path = run / TRAINED_ON
+    try:
+        return np.load(path, allow_pickle=False).astype(np.int64, casting="safe")
+    except (OSError, ValueError, TypeError, EOFError):
+        raise UserError(f"{path}: can't be read: which galaxies the GAN has seen is unknown") from None
+
+
+def check_images(what, card, size, store):
+    """Refuse a store whose images are of another kind than a network's.
+
+    Parameters
+    ----------
+    what : str or Path
+        Run directory, named in the message.
+    card : dict
+        Has bands, pixel_unit, pixel_scale_arcsec.
+    size : int
+        Stamp size of the network in pixels.
+    store : GalaxyStore
+        Where the images are.
+    """
+    theirs = (tuple(card["bands"]), size, card["pixel_unit"], card["pixel_scale_arcsec"])
+    if theirs != (store.bands, store.size, store.pixel_unit, store.pixel_scale):
+        words = (
+            f"{','.join(bands)}, {pixels} px, {unit}, {scale} arcsec/px"
+            for bands, pixels, unit, scale in (theirs, (store.bands, store.size, store.pixel_unit, store.pixel_scale))
+        )
+        raise UserError(
+            f"{what}: is for images of another kind ({next(words)}) than {store.path} holds ({next(words)})"
+        )
+
+
 def load_generator(run, device="cpu"):
     """Read a generator that `save_generator` wrote.
 
@@ -75,8 +115,11 @@ def load_generator(run, device="cpu"):
         tensors = load_file(run / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{run / WEIGHTS}: can't be read ({error})") from None
-    reference = tensors.pop("conditioning.reference").numpy()
-    generator = Generator(NetworkShape(**card["network"]))
-    generator.load_state_dict(tensors)
+    try:
+        reference = tensors.pop("conditioning.reference").numpy()
+        generator = Generator(NetworkShape(**card["network"]))
+        generator.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{run}: card and weights don't belong together ({str(error).splitlines()[0]})") from None
     generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     return generator, Conditioning.from_dict(card["conditioning"], reference), card

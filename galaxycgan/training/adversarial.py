@@ -17,6 +17,8 @@ from galaxycgan.training.sampler import dihedral, symmetry
 #: regularisation, Karras et al. 2020, arXiv:1912.04958).
 PENALTY_EVERY = 4
 BETAS = (0.0, 0.99)
+#: Weight of the photometric critic's loss beside the image critic's in what the generator minimises.
+PHOTOMETRIC_WEIGHT = 0.1
 #: The average spans a tenth of the images shown so far, at most this many.
 LONGEST_AVERAGE_IMAGES = 64_000
 
@@ -118,11 +120,11 @@ class Trainer:
         """
         self._set_rate(progress)
         latent, white = self.random_inputs()
-        real = self.critic.stretch(dihedral(flux, symmetry(self.settings.seed, self.images))).contiguous()
+        real = self.critic.observe(dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous())
         with autocast(self.device, self.dtype):
             noiseless, style = self.generator(latent, conditions)
-        fake = self.critic.stretch(self.generator.observe(noiseless, style, white))
-        report, real_scores = self._critic_step(real, fake.detach(), conditions)
+        fake = self.critic.observe(self.generator.observe(noiseless, style, white))
+        report, real_scores = self._critic_step(real, [seen.detach() for seen in fake], conditions)
         report |= self._generator_step(fake, real_scores, conditions)
         self.images += self.settings.batch
         self._average()
@@ -131,17 +133,21 @@ class Trainer:
     def _critic_step(self, real, fake, conditions):
         penalise = (self.images // self.settings.batch) % PENALTY_EVERY == 0
         if penalise:
-            real.requires_grad_(True)
-            fake.requires_grad_(True)
+            for seen in (*real, *fake):
+                seen.requires_grad_(True)
+        both = [torch.cat(pair) for pair in zip(real, fake, strict=True)]
         with autocast(self.device, self.dtype):
-            scores = self.critic(torch.cat([real, fake]), torch.cat([conditions, conditions]))
-        real_scores, fake_scores = scores.chunk(2)
-        loss = critic_loss(real_scores, fake_scores)
-        report = {"critic_loss": loss.detach(), "score_gap": (real_scores - fake_scores).mean().detach()}
+            scores = self.critic(*both, torch.cat([conditions, conditions]))
+        real_scores, fake_scores = scores.chunk(2, dim=1)
+        losses = critic_loss(real_scores, fake_scores)
+        gaps = (real_scores - fake_scores).mean(1).detach()
+        report = {"critic_loss": losses[0].detach(), "score_gap": gaps[0], "photometric_gap": gaps[1]}
+        loss = losses[0] + losses[1]
         if penalise:
-            penalty = gradient_penalty(scores, real, fake)
-            loss = loss + PENALTY_EVERY * self.settings.gamma / 2 * penalty
-            report["penalty"] = penalty.detach()
+            # Each critic is kept smooth in what it sees: pixels, and measurements.
+            penalties = [gradient_penalty(scores[k], real[k], fake[k]) for k in range(2)]
+            loss = loss + PENALTY_EVERY / 2 * self.settings.gamma * (penalties[0] + penalties[1])
+            report["penalty"] = penalties[0].detach()
         self.critic_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.critic_optimiser.step()
@@ -150,12 +156,12 @@ class Trainer:
     def _generator_step(self, fake, real_scores, conditions):
         self.critic.requires_grad_(False)  # spares the gradients of the critic's weights
         with autocast(self.device, self.dtype):
-            loss = generator_loss(real_scores, self.critic(fake, conditions))
+            losses = generator_loss(real_scores, self.critic(*fake, conditions))
         self.generator_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        (losses[0] + PHOTOMETRIC_WEIGHT * losses[1]).backward()
         self.generator_optimiser.step()
         self.critic.requires_grad_(True)
-        return {"generator_loss": loss.detach()}
+        return {"generator_loss": losses[0].detach()}
 
     def _set_rate(self, progress):
         rate = self.settings.lr * rate_factor(progress)

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.populations import Recipe, draw_labels
 from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.config import check_at_least
 from galaxycgan.errors import Interrupted, UserError, first_few
 from galaxycgan.evaluation.classification import plot_classifier, scores
-from galaxycgan.files import sha256_file, write_json
+from galaxycgan.files import make_directory, sha256_file, write_json
 from galaxycgan.models.classifier import Classifier
 from galaxycgan.models.device import autocast, choose_device, choose_precision, set_threads
 from galaxycgan.models.painter import Painter
-from galaxycgan.models.release import TRAINED_ON, WEIGHTS
+from galaxycgan.models.release import WEIGHTS, check_images, load_trained_on
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.randomness import generator
 from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -84,16 +85,11 @@ class SyntheticImages:
         self._check(run, store)
 
     def _check(self, run, store):
-        shape, card = self.painter.generator.shape, self.painter.card
-        if (shape.n_bands, shape.size, tuple(card["bands"])) != (len(store.bands), store.size, store.bands):
-            raise UserError(
-                f"{run}: makes {','.join(card['bands'])} images of {shape.size} px, {store.path} holds "
-                f"{','.join(store.bands)} of {store.size} px"
-            )
-        try:
-            seen = np.load(Path(run) / TRAINED_ON, allow_pickle=False)
-        except (OSError, ValueError):
-            raise UserError(f"{run}: no readable {TRAINED_ON}: which galaxies the GAN has seen is unknown") from None
+        check_images(run, self.painter.card, self.painter.generator.shape.size, store)
+        names = self.painter.conditioning.columns
+        # Fails here, in words, where the target asks for a column that the GAN was not told
+        evaluate(self.target, lambda name: np.ones(1), names, 1, f"{run}, conditioned on {', '.join(names)}: --target")
+        seen = load_trained_on(Path(run))
         leaked = np.intersect1d(seen, store.ids[np.isin(store.split, (1, 2))])
         if len(leaked):
             raise UserError(
@@ -132,9 +128,7 @@ def train_classifier(config, context):
     """
     threads = set_threads(config.threads)
     device = choose_device(config.device)
-    for name, smallest in (("epochs", 1), ("patience", 1), ("batch", 2), ("seed", 0)):
-        if getattr(config, name) < smallest:
-            raise UserError(f"--{name} {getattr(config, name)}: must be at least {smallest}")
+    check_at_least(config, epochs=1, patience=1, batch=2, seed=0, lr=1e-12)
     run = Path(config.run)
     gan = (config.gan or "runs/train_gan") if "gan" in config.augment else ""
     with GalaxyStore(find_store(config.store)) as store:
@@ -143,7 +137,7 @@ def train_classifier(config, context):
         identity = {name: getattr(config, name) for name in IDENTITY} | {"store": store.fingerprint}
         identity["gan"] = sha256_file(Path(gan) / WEIGHTS) if gan else ""
         trainer = _Trainer(config, store, splits, synthetic, device, identity)
-        run.mkdir(parents=True, exist_ok=True)
+        make_directory(run)
         if trainer.resume(run, config.overwrite, context):
             return
         kinds = ", ".join(
@@ -176,6 +170,11 @@ class _Trainer:
         self.network.to(device, memory_format=torch.channels_last)
         self.dtype = choose_precision("auto", device)[0]
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.lr)
+        self.kind = {
+            "bands": list(store.bands),
+            "pixel_unit": store.pixel_unit,
+            "pixel_scale_arcsec": store.pixel_scale,
+        }
         self.history = []
         self.best = None
 
@@ -197,7 +196,7 @@ class _Trainer:
             return False
         state = load_checkpoint(path)
         for name, value in self.identity.items():
-            if state["identity"].get(name) != value:
+            if state.get("identity", {}).get(name) != value:
                 raise UserError(f"{run}: was trained with another {name}; choose another --run, or --overwrite")
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -232,9 +231,9 @@ class _Trainer:
                 "network": self.best,
                 "preset": self.config.preset,
                 "target": self.config.target,
-                "n_bands": self.splits[0].images.shape[1],
                 "size": self.splits[0].images.shape[-1],
-            },
+            }
+            | self.kind,
         )
 
     def _epoch(self, number):
@@ -258,6 +257,10 @@ class _Trainer:
             total += float(loss.detach()) * len(pick)
         val = self.splits[1]
         val_loss = F.binary_cross_entropy_with_logits(logits(self.network, val.images, self.device), val.wanted)
+        if not np.isfinite(float(val_loss)):
+            raise UserError(
+                f"{self.config.run}: training diverged in epoch {number}; try a smaller --lr with --overwrite"
+            )
         self.history.append({"epoch": number, "train_loss": total / len(images), "val_loss": float(val_loss)})
 
     def _training_set(self, number):
@@ -303,7 +306,7 @@ def load_classifier(run, device):
     network : Classifier
         In evaluation mode.
     state : dict
-        Its target, number of bands and stamp size.
+        Its target, stamp size, bands, pixel unit and scale.
     """
     path = Path(run) / MODEL
     if not path.exists():
@@ -311,6 +314,9 @@ def load_classifier(run, device):
             f"{run}: holds no trained classifier ({MODEL}); train one: galaxycgan train_classifier --run {run}"
         )
     state = load_checkpoint(path)
-    network = Classifier(state["preset"], state["n_bands"], state["size"])
-    network.load_state_dict(state["network"])
+    try:
+        network = Classifier(state["preset"], len(state["bands"]), state["size"])
+        network.load_state_dict(state["network"])
+    except (KeyError, TypeError, RuntimeError):
+        raise UserError(f"{path}: not a classifier of this version of galaxycgan; train again") from None
     return network.to(device).eval(), state

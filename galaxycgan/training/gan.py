@@ -2,15 +2,16 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from galaxycgan.catalogs.schema import is_measured
 from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path, keep_records, write_json
-from galaxycgan.models.conditioning import Conditioning
+from galaxycgan.files import atomic_path, keep_records, make_directory, write_json
+from galaxycgan.models.conditioning import Conditioning, spread
 from galaxycgan.models.device import choose_device, choose_precision, set_threads
 from galaxycgan.models.generator import LAYOUT, NetworkShape
 from galaxycgan.models.release import CARD, METRICS, TRAINED_ON, WEIGHTS, save_generator
@@ -26,7 +27,7 @@ MOST_MEASURED = 2000
 RESIDENT_BYTES = 6 << 30
 SMALLEST_SET, SMALLEST_SIZE, LARGEST_SIZE = 16, 32, 128
 #: Options that change the result: the same in a run and its resumption.
-IDENTITY = ("labels", "preset", "images", "batch", "lr", "gamma", "seed", "precision")
+IDENTITY = ("labels", "preset", "images", "batch", "lr", "gamma", "seed")
 
 
 def _label_columns(text, store):
@@ -34,6 +35,10 @@ def _label_columns(text, store):
     for name in columns:
         if name not in store.columns:
             raise UserError(f"{store.path}: no column '{name}' to condition on; there are: {', '.join(store.columns)}")
+        if store.column(name).dtype.kind not in "iufb":
+            raise UserError(f"{store.path}: column {name} holds no numbers; it can't be a label")
+        if is_measured(name, store.bands):
+            raise UserError(f"{store.path}: {name} is a column that catalogs measure; rename it to use it as a label")
     if not columns:
         raise UserError("--labels is empty: name at least one column, such as --labels photo_z,log_mass")
     return columns
@@ -48,34 +53,28 @@ def _check(config, store, rows):
         raise UserError(
             f"{store.path}: images of {store.size} px; sizes from {SMALLEST_SIZE} to {LARGEST_SIZE} px are known"
         )
-    for name, smallest in (
-        ("images", 1),
-        ("max_minutes", 0.0),
-        ("batch", 2),
-        ("lr", 1e-12),
-        ("gamma", 0.0),
-        ("seed", 0),
-    ):
-        if not getattr(config, name) >= smallest:
-            raise UserError(f"--{name} {getattr(config, name)}: must be at least {smallest:g}")
+    check_at_least(config, images=1, max_minutes=0.0, batch=2, lr=1e-12, gamma=0.0, seed=0, checkpoint_every=0.0)
 
 
-def _identity(config, store, conditioning, shape):
+def _identity(config, store, conditioning, shape, device, dtype):
     """What a run must share with its checkpoint."""
     return {name: getattr(config, name) for name in IDENTITY} | {
         "store": store.fingerprint,
         "conditioning": conditioning.to_dict(),
+        "device": device.type,
+        "precision": str(dtype).removeprefix("torch."),
         "network": dataclasses.asdict(shape) | {"layout": LAYOUT},
     }
 
 
 def _open_run(config, identity, context):
     """Return the run directory and the state to go on from, if any; None, None where it is finished."""
-    run = Path(config.run)
-    if run.exists() and not run.is_dir():
-        raise UserError(f"{run}: is not a directory; choose another --run")
-    run.mkdir(parents=True, exist_ok=True)
+    run = make_directory(config.run)
     checkpoint = run / CHECKPOINT
+    if not config.overwrite and not checkpoint.exists() and (run / CARD).exists():
+        raise UserError(
+            f"{run}: holds a trained generator without its checkpoint; choose another --run, or --overwrite"
+        )
     if config.overwrite or not checkpoint.exists():
         for name in (CHECKPOINT, METRICS, CARD, WEIGHTS):
             (run / name).unlink(missing_ok=True)
@@ -117,10 +116,10 @@ def train_gan(config, context):
         columns = _label_columns(config.labels, store)
         rows = np.flatnonzero(store.split == 0)
         _check(config, store, rows)
-        labels = np.stack([store.column(name)[rows] for name in columns], 1)
+        labels = store.labels(columns)[rows]
         conditioning = Conditioning.fit(columns, labels, store.path)
         shape = NetworkShape.preset(config.preset, len(store.bands), store.size, len(columns))
-        identity = _identity(config, store, conditioning, shape)
+        identity = _identity(config, store, conditioning, shape, device, dtype)
         run, state = _open_run(config, identity, context)
         if state and state["finished"] and (run / CARD).exists():
             context.say(f"{run}: is finished ({state['trainer']['images']:,} images); --overwrite starts again")
@@ -139,7 +138,9 @@ def train_gan(config, context):
         loop = Loop(trainer, images, conditions, run, identity, config, state)
         loop.run(context)
         seconds = loop.seconds()
-        save_generator(run, trainer.averaged, conditioning, _card(config, context, store, rows, trainer, seconds))
+        save_generator(
+            run, trainer.averaged, conditioning, _card(config, context, store, rows, trainer, identity, seconds)
+        )
     context.say(
         f"{run}: done, {trainer.images:,} images in {seconds['wall'] / 60:.1f} minutes "
         f"({seconds['cpu'] / 60:.1f} CPU minutes)"
@@ -157,7 +158,8 @@ def _save_inputs(run, config, store, rows):
 
 def _prepare(trainer, store, rows, state):
     """Give the trainer its scales, measured on the training images, and return those."""
-    sample = store.images(rows[:MOST_MEASURED])
+    # Rows are sorted by id, and ids by position on the sky: spread the sample over all of it.
+    sample = store.images(rows[spread(len(rows), MOST_MEASURED)])
     if not np.isfinite(sample).all():
         raise UserError(f"{store.path}: images with NaN or inf; see galaxycgan verify {store.path}")
     sky_rms, correlation = noise_of(sample)
@@ -168,7 +170,7 @@ def _prepare(trainer, store, rows, state):
     return RealImages(store, rows, torch.from_numpy(unit), trainer.device, RESIDENT_BYTES)
 
 
-def _card(config, context, store, rows, trainer, seconds):
+def _card(config, context, store, rows, trainer, identity, seconds):
     """What a user of the generator wants to know."""
     return {
         "created": context.created,
@@ -180,7 +182,8 @@ def _card(config, context, store, rows, trainer, seconds):
         "psf_fwhm_arcsec": [None if math.isnan(v) else v for v in np.asarray(store.psf_fwhm, dtype=float).tolist()],
         "mass_convention": store.attrs.get("mass_convention", ""),
         "store": {"path": str(store.path), "fingerprint": store.fingerprint, "training_galaxies": len(rows)},
-        "training": {name: getattr(config, name) for name in IDENTITY}
+        "training": {name: identity[name] for name in (*IDENTITY, "device", "precision")}
+        | {"images_shown": trainer.images, "max_minutes": config.max_minutes, "torch": torch.__version__}
         | {"parameters_generator": sum(p.numel() for p in trainer.generator.parameters())}
         | {"parameters_critic": sum(p.numel() for p in trainer.critic.parameters())},
         "cost": {name: round(value, 1) for name, value in seconds.items()},
