@@ -25,6 +25,8 @@ STEEP = -1.0
 SMALLEST_WINDOW = 10
 MOST_TAUGHT = 6000
 FLOOR_DRAWS = 20
+#: Names of labels over pictures, where there is little room.
+SHORT = {"photo_z": "z", "log_mass": "log M*"}
 
 
 def evaluate(config, context):
@@ -209,7 +211,7 @@ def _draw(out, painter, store, labels, rows, real_images, fake_images, real, fak
         [plots.colour(images, sky_rms) for images in (real_images[show], fake_images[show], more, clean)],
         ["real", "generated", "generated,\nanother latent", "generated,\nnoiseless"],
         [
-            ", ".join(f"{name} {value:.2f}" for name, value in zip(columns, row, strict=True))
+            "\n".join(f"{SHORT.get(name, name)} {value:.2f}" for name, value in zip(columns, row, strict=True))
             for row in labels[rows[show]]
         ],
         f"Real galaxies and generated ones with the same {' and '.join(columns)}",
