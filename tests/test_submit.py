@@ -21,6 +21,7 @@ from galaxycgan.cluster import local, slurm
 from galaxycgan.cluster.follow import Tail
 from galaxycgan.cluster.jobs import Job
 from galaxycgan.cluster.observe import observe
+from galaxycgan.cluster.process import process_start
 from galaxycgan.cluster.profiles import Profile, load_profile
 from galaxycgan.cluster.rundir import JobDirectory
 from galaxycgan.context import Context, Progress
@@ -183,7 +184,7 @@ def test_a_killed_process_is_found_out(here):
     process = subprocess.Popen(["sleep", "60"])
     job = JobDirectory("run/job")
     job.make()
-    where = {"pid": process.pid, "pid_start": local.process_start(process.pid), "host": os.uname().nodename}
+    where = {"pid": process.pid, "pid_start": process_start(process.pid), "host": os.uname().nodename}
     job.write_submission(
         {"stage": "train_gan", "cluster": "local", "attempt": "a", "submitted": "2026-01-01T00:00:00Z", "config": {}}
     )
@@ -207,7 +208,7 @@ def test_a_job_that_never_ends_on_request_is_killed():
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
     process.stdout.readline()
-    where = {"pid": process.pid, "pid_start": local.process_start(process.pid), "host": os.uname().nodename}
+    where = {"pid": process.pid, "pid_start": process_start(process.pid), "host": os.uname().nodename}
     assert local.stop(where, patience_s=0.3) is False
     assert process.wait(timeout=10) == -signal.SIGKILL
 

@@ -16,7 +16,7 @@ import traceback
 
 from galaxycgan import config
 from galaxycgan.cluster import slurm
-from galaxycgan.cluster.local import process_start
+from galaxycgan.cluster.process import process_start
 from galaxycgan.cluster.rundir import JobDirectory
 from galaxycgan.cluster.stages import KEEP_PROGRESS
 from galaxycgan.errors import EXIT_FAILED, EXIT_MISTAKE, EXIT_STOPPED, Interrupted, UserError

@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+from galaxycgan.cluster.process import process_start
 from galaxycgan.cluster.rundir import JobDirectory
 
 #: Seconds between asking a process to save and stop, and killing it.
@@ -36,19 +36,6 @@ def start(directory, submission):
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=submission["cwd"], start_new_session=True
         )
     return {"pid": process.pid, "pid_start": process_start(process.pid), "host": socket.gethostname()}
-
-
-def process_start(pid):
-    """Return when a process started, as a text that tells it from a later one of the same number; None: it is gone."""
-    if Path("/proc/self/stat").exists():
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return None if fields[0] in "ZX" else f"{boot}-{fields[19]}"
-    words = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True).stdout.split()
-    return None if not words or words[0].startswith("Z") else "-".join(words[1:])
 
 
 def alive(where):
