@@ -6,9 +6,9 @@ BANDS ?= g,r,i
 # Size of the demo; CI runs it small: make demo MOCK_N=64 GAN_IMAGES=640 ...
 MOCK_N ?= 1866
 GAN_IMAGES ?= 40000
-GAN_MINUTES ?= 6
+GAN_MINUTES ?= 5.5
 GALAXIES ?= 1000
-EPOCHS ?= 40
+EPOCHS ?= 15
 TARGET ?= 8 < log_mass < 9 and photo_z < 0.15
 CLUSTER ?= auto
 
