@@ -118,7 +118,7 @@ def _compare(store, painter, labels, unseen, seen, config, context, out):
             {k: v for k, v in part.items() if k not in ("mass", "mag", "window")} for part in response
         ]
         progress.at(3, "metrics")
-        _draw(out, painter, store, labels, rows, real_images, fake_images, real, fake, report, response, config.seed)
+        _draw(out, painter, store, labels, rows, real_images, real, fake, report, response, config.seed)
         progress.at(4, "pictures")
     return report
 
@@ -204,20 +204,21 @@ def _mass_response(painter, labels, images, bands, softening, seed):
     return parts
 
 
-def _draw(out, painter, store, labels, rows, real_images, fake_images, real, fake, report, response, seed):
+def _draw(out, painter, store, labels, rows, real_images, real, fake, report, response, seed):
     """Write the pictures."""
     columns = painter.conditioning.columns
     sky_rms = 0.5 * painter.generator.flux_unit_njy.cpu().numpy()
     show = np.argsort(labels[rows, 0], kind="stable")[np.linspace(0, len(rows) - 1, 12).astype(int)]
-    clean = painter.sample(labels[rows[show]], seed, noisy=False)
-    more = painter.sample(labels[rows[show]], seed + 1)
+    asked = labels[rows[show]]
+    generated, clean = (painter.sample(asked, seed, noisy) for noisy in (True, False))
+    more = painter.sample(asked, seed + 1)
     plots.gallery(
         out / "real_and_generated.png",
-        [plots.colour(images, sky_rms) for images in (real_images[show], fake_images[show], more, clean)],
-        ["real", "generated", "generated,\nanother latent", "generated,\nnoiseless"],
+        [plots.colour(images, sky_rms) for images in (real_images[show], generated, clean, more)],
+        ["real", "generated", "the same,\nnoiseless", "generated,\nanother latent"],
         [
             "\n".join(f"{SHORT.get(name, name)} {value:.2f}" for name, value in zip(columns, row, strict=True))
-            for row in labels[rows[show]]
+            for row in asked
         ],
         f"Real galaxies and generated ones with the same {' and '.join(columns)}",
     )
