@@ -57,6 +57,8 @@ def generate(config, context):
     if flag.any():
         context.say(f"warning: {flag.sum():,} of {recipe.n:,} galaxies lie outside what the GAN has seen (ood_flag)")
     header = _header(painter.card, context)
+    # What training cost differs between runs that end in the same weights: it is in the run directory.
+    card = {name: value for name, value in painter.card.items() if name != "cost"}
     noisy = recipe.noise == "model"
     columns = []
     with StoreWriter(out / CATALOG, n=recipe.n, header=header, noiseless=noisy) as writer:
@@ -77,7 +79,7 @@ def generate(config, context):
             ids=np.arange(recipe.n, dtype=np.int64),
             catalog=table,
             split=np.full(recipe.n, -1, dtype=np.int8),
-            provenance={"request": request, "tool": tool_stamp(), "generator": painter.card},
+            provenance={"request": request, "tool": tool_stamp(), "generator": card},
         )
     write_fits(out / CATALOG, out / FITS, overwrite=True)
     context.say(f"{out / CATALOG} and {out / FITS}: {recipe.n:,} galaxies in {', '.join(header.bands)}")
