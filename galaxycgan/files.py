@@ -82,7 +82,7 @@ def make_directory(path):
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: can't be made a directory: {error.strerror}") from None
+        raise UserError(f"{path}: can't make this directory: {error.strerror}") from None
     return path
 
 

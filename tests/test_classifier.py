@@ -19,7 +19,7 @@ from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.classifier import SyntheticImages, _Trainer, read_splits, train_classifier
 from galaxycgan.training.gan import train_gan
 
-TARGET = "photo_z < 0.6"
+TARGET = "photo_z < 0.4"
 
 
 @pytest.fixture

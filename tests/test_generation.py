@@ -34,7 +34,8 @@ def recipe(tmp_path, kind="training", more="n = 70"):
 
 
 def make(gan, tmp_path, name="out", **options):
-    options = {"recipe": str(recipe(tmp_path))} | options
+    if "recipe" not in options:
+        options["recipe"] = str(recipe(tmp_path))
     generate(
         Generate(gan=str(gan), out=str(tmp_path / name), threads=1, **options), Context(created="2026-01-01T00:00:00Z")
     )
@@ -70,8 +71,8 @@ def test_the_columns_of_the_design_are_there_and_errors_hold(gan, tmp_path):
 
 
 def test_no_noise_on_request(gan, tmp_path):
-    path = recipe(tmp_path)
-    path.write_text('noise = "none"\n' + path.read_text())
+    path = tmp_path / "clean.toml"
+    path.write_text('noise = "none"\n' + recipe(tmp_path).read_text())
     with (
         make(gan, tmp_path, "clean", recipe=str(path)) as clean,
         make(gan, tmp_path, "noisy", recipe=str(recipe(tmp_path))) as noisy,

@@ -123,11 +123,14 @@ def _header(card, context):
 
 
 def _photometry(block, count, header, noisy):
-    """Measure one block: the catalog's columns as plain arrays."""
+    """Measure one block: the catalog's columns as plain arrays.
+
+    The block is measured whole, also where only its first rows are wanted: sums round by the shape of the arrays.
+    """
     bands = header.bands
-    seen = measure(block.images[:count], bands)
-    true = measure(block.noiseless[:count], bands)
-    error = aperture_error(block.sigma[:count], block.correlation) if noisy else np.zeros_like(seen["flux"])
+    seen = measure(block.images, bands)
+    true = measure(block.noiseless, bands)
+    error = aperture_error(block.sigma, block.correlation) if noisy else np.zeros_like(seen["flux"])
     columns = {}
     for k, band in enumerate(bands):
         columns[f"flux_{band}"] = seen["flux"][:, k]
@@ -137,7 +140,8 @@ def _photometry(block, count, header, noisy):
         columns[f"mag_true_{band}"] = ab_magnitude(true["flux"][:, k])
         columns[f"sky_rms_{band}"] = seen["sky_rms"][:, k]
     columns["r50"] = seen["r50"] * header.pixel_scale_arcsec
-    return columns | {name: seen[name] for name in ("q", "pa", "conc")}
+    columns |= {name: seen[name] for name in ("q", "pa", "conc")}
+    return {name: values[:count] for name, values in columns.items()}
 
 
 def _table(labels, columns, label_names, header):
