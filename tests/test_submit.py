@@ -164,7 +164,11 @@ def test_a_training_is_cancelled_goes_on_is_followed_and_killed(here, survey):
 
     def follow_and(act):
         command = [sys.executable, "-m", "galaxycgan.submit", *words, "--cluster", "local", "--wait"]
-        waiting = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # Started in the background, a shell's commands ignore SIGINT, and so would this one: as on a terminal, it doesn't.
+        waiting = subprocess.Popen(
+            command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         assert "running already" in waiting.stdout.readline()
         act(waiting.pid)
         told = waiting.communicate(timeout=60)[1]
