@@ -164,7 +164,7 @@ def test_a_training_is_cancelled_goes_on_is_followed_and_killed(here, survey):
 
     def follow_and(act):
         command = [sys.executable, "-m", "galaxycgan.submit", *words, "--cluster", "local", "--wait"]
-        # Started in the background, a shell's commands ignore SIGINT, and so would this one: as on a terminal, it doesn't.
+        # What a shell starts in the background ignores SIGINT, and so would this: here it shall be as on a terminal.
         waiting = subprocess.Popen(
             command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
