@@ -125,6 +125,7 @@ class Trainer:
             noiseless, style = self.generator(latent, conditions)
         fake = self.critic.observe(self.generator.observe(noiseless, style, white))
         report, real_scores = self._critic_step(real, [seen.detach() for seen in fake], conditions)
+        # The real scores are those of before the critic's step: as good to compare with, and a pass less.
         report |= self._generator_step(fake, real_scores, conditions)
         self.images += self.settings.batch
         self._average()
