@@ -23,7 +23,7 @@ from galaxycgan.cluster.jobs import Job
 from galaxycgan.cluster.observe import observe
 from galaxycgan.cluster.process import process_start
 from galaxycgan.cluster.profiles import Profile, load_profile
-from galaxycgan.cluster.rundir import JobDirectory
+from galaxycgan.cluster.rundir import JobDirectory, find_jobs
 from galaxycgan.context import Context, Progress
 from galaxycgan.errors import Interrupted, UserError
 
@@ -35,7 +35,12 @@ def here(tmp_path, monkeypatch):
     """An empty working directory with a tiny survey; nobody's Slurm."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SLURM_CONF", raising=False)
-    return tmp_path
+    yield tmp_path
+    # Local jobs outlive their test: one that failed would leave a training that takes a core for good.
+    for job in find_jobs():
+        where = job.state()
+        if local.alive(where):
+            os.kill(where["pid"], signal.SIGKILL)
 
 
 @pytest.fixture
