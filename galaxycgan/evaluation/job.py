@@ -228,9 +228,7 @@ def _draw(out, painter, store, labels, rows, real_images, real, fake, report, re
         _draw_grid(out, painter, labels[rows], z_at, mass_at, sky_rms, seed)
     if response:
         band = store.bands[reference_band(store.bands)]
-        near = [np.abs(np.log10(labels[rows, z_at] / part["z"])) < Z_WINDOW_DEX for part in response]
-        parts = [part | {"window": window} for part, window in zip(response, near, strict=True)]
-        plots.mass_response(out / "mass_response.png", parts, labels[rows, mass_at], real[band], band)
+        plots.mass_response(out / "mass_response.png", response, labels[rows, mass_at], real[band], band)
 
 
 def _draw_grid(out, painter, labels, z_at, mass_at, sky_rms, seed):

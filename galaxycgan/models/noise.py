@@ -58,7 +58,7 @@ class CorrelatedNoise(nn.Module):
 
     def sigma(self, flux, style):
         """Return the standard deviation per pixel, in the unit of `flux` [n, band, y, x]."""
-        sky = (self.log_sky + self.depth(style).clamp(-2, 2)).exp()[..., None, None]
+        sky = self.sky_sigma(style)[..., None, None]
         return (sky.square() + self.log_gain.exp()[:, None, None] * flux.clamp_min(0)).sqrt()
 
     def sky_sigma(self, style):
