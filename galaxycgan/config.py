@@ -169,6 +169,21 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Bench:
+    """Measure speed, as ratios to a limit of this machine measured in the same run."""
+
+    what: str = option("", "convert or read", choices=("convert", "read"), positional=True)
+    n: int = option(20_000, "number of galaxies in the survey files that it makes")
+    bands: str = option("g,r,i", "bands, in order")
+    size: int = option(50, "side of the square images in pixels")
+    batch: int = option(64, "images in a batch")
+    repeat: int = option(3, "rounds; medians are reported")
+    seed: int = option(1, "seed of the pixels and of the order of reading")
+    dir: str = option(".", "directory on the disk to measure; all that is written there is removed again")
+    out: str = option("", "JSON file for the figures; empty: none")
+
+
+@dataclasses.dataclass(frozen=True)
 class Status:
     """Say where submitted jobs stand."""
 
@@ -215,6 +230,7 @@ COMMANDS = {
     "train_classifier": (TrainClassifier, "galaxycgan.training.classifier:train_classifier"),
     "classify": (Classify, "galaxycgan.generation.classify:classify"),
     "evaluate": (Evaluate, "galaxycgan.evaluation.job:evaluate"),
+    "bench": (Bench, "galaxycgan.bench.job:bench"),
     "status": (Status, "galaxycgan.cluster.status:status"),
     "logs": (Logs, "galaxycgan.cluster.status:logs"),
     "cancel": (Cancel, "galaxycgan.cluster.status:cancel"),

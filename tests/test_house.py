@@ -12,7 +12,7 @@ from galaxycgan.config import COMMANDS, STAGES, load
 
 PACKAGE = Path(galaxycgan.__file__).parent
 #: From the ground up; a room may import from itself and from below.
-FLOORS = ["images", "catalogs", "models", "evaluation", "training", "generation", "cluster"]
+FLOORS = ["images", "catalogs", "models", "evaluation", "training", "generation", "cluster", "bench"]
 HEAVY = {"torch", "pandas", "astropy", "h5py", "submitit", "galsim"}
 
 

@@ -26,6 +26,7 @@ from galaxycgan.errors import UserError, first_few
 __all__ = ["NO_SPLIT", "SPLITS", "GalaxyStore", "StoreHeader", "StoreWriter", "find_store", "split_of"]
 
 READ_BYTES = 1 << 30
+PIECE_BYTES = 8 << 20
 
 
 class GalaxyStore:
@@ -186,6 +187,28 @@ class GalaxyStore:
         if not self.has_noiseless:
             raise UserError(f"{self.path}: has no noiseless images (real galaxies have none)")
         return self._read("noiseless", rows)
+
+    def pieces(self, name="images", rows=None, size_bytes=PIECE_BYTES):
+        """Read images piece by piece, so that memory stays small however many there are.
+
+        Parameters
+        ----------
+        name : str
+            'images' or 'noiseless'.
+        rows : None, slice, int array or bool mask
+            None: all.
+        size_bytes : int
+            About the size of a piece; one image at least.
+
+        Yields
+        ------
+        int64 array [k], float32 array [k, band, y, x]
+            Row numbers and their images.
+        """
+        rows = _row_numbers(rows, self.n)
+        step = max(1, size_bytes // (4 * len(self.bands) * self.size**2))
+        for start in range(0, len(rows), step):
+            yield rows[start : start + step], getattr(self, name)(rows[start : start + step])
 
     def _read(self, name, rows):
         offset, shape = self._layout[name]

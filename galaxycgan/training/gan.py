@@ -18,13 +18,12 @@ from galaxycgan.models.release import CARD, METRICS, TRAINED_ON, WEIGHTS, save_g
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.adversarial import Settings, Trainer
 from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint
+from galaxycgan.training.dataset import RealImages, resident_bytes
 from galaxycgan.training.loop import Loop
 from galaxycgan.training.noise import noise_of
-from galaxycgan.training.sampler import RealImages
 
 CONFIG = "config.json"
 MOST_MEASURED = 2000
-RESIDENT_BYTES = 6 << 30
 SMALLEST_SET, SMALLEST_SIZE, LARGEST_SIZE = 16, 32, 128
 #: Options that change the result: the same in a run and its resumption.
 IDENTITY = ("labels", "preset", "images", "batch", "lr", "gamma", "seed")
@@ -167,7 +166,7 @@ def _prepare(trainer, store, rows, state):
     if state is None:
         flux = torch.from_numpy(sample).to(trainer.device) / torch.from_numpy(unit).to(trainer.device)[:, None, None]
         trainer.start_from(flux, unit, sky_rms / unit, correlation)
-    return RealImages(store, rows, torch.from_numpy(unit), trainer.device, RESIDENT_BYTES)
+    return RealImages(store, rows, torch.from_numpy(unit), trainer.device, resident_bytes(trainer.device))
 
 
 def _card(config, context, store, rows, trainer, identity, seconds):

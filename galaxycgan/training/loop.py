@@ -85,7 +85,8 @@ class Loop:
     def _step(self, share):
         index = self.sampler.rows(self.trainer.images, self.config.batch)
         conditions = self.conditions[torch.from_numpy(index).to(self.trainer.device)]
-        return self.trainer.step(self.images.batch(index), conditions, share)
+        following = self.sampler.rows(self.trainer.images + self.config.batch, self.config.batch)
+        return self.trainer.step(self.images.batch(index, following), conditions, share)
 
     def _save(self, report, finished=False):
         self._refuse_divergence({name: float(value) for name, value in report.items()})

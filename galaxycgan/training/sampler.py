@@ -1,7 +1,6 @@
 """Which real galaxy is shown when: a pure function of the seed and of the number of images shown so far."""
 
 import numpy as np
-import torch
 
 from galaxycgan.randomness import generator, shuffled_order
 
@@ -55,36 +54,3 @@ def dihedral(images, which):
 def symmetry(seed, first):
     """Return the symmetry for the batch that starts at a global image index: 0..7."""
     return int(generator(seed, "augment", first).integers(8))
-
-
-class RealImages:
-    """The training images in flux units on the device, or read from the store batch by batch where they don't fit.
-
-    Parameters
-    ----------
-    store : GalaxyStore
-        Where they are.
-    rows : int array
-        Rows of the training split.
-    unit_njy : tensor [band]
-        Flux unit.
-    device : torch.device
-        Where batches are wanted.
-    budget_bytes : int
-        Memory that the whole set may take.
-    """
-
-    def __init__(self, store, rows, unit_njy, device, budget_bytes):
-        self.store, self.rows, self.device = store, rows, device
-        self.unit = unit_njy.to(device)[:, None, None]
-        size = len(rows) * len(store.bands) * store.size**2 * 4
-        self.resident = self._read(rows) if size <= budget_bytes else None
-
-    def _read(self, rows):
-        return torch.from_numpy(self.store.images(rows)).to(self.device) / self.unit
-
-    def batch(self, index):
-        """Return images [n, band, y, x] in flux units for positions within the training split."""
-        if self.resident is not None:
-            return self.resident[torch.from_numpy(index).to(self.device)]
-        return self._read(self.rows[index])
