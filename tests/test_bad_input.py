@@ -1,11 +1,19 @@
 """Every mistake in the input is one clear line and exit code 2, and leaves nothing half-written."""
 
+import contextlib
 import gzip
 import os
 import resource
+import tempfile
+from pathlib import Path
 
+import h5py
+import layouts
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
+from conftest import make_survey
 
 from galaxycgan.images.stretch import njy_to_hsc_asinh
 
@@ -167,6 +175,360 @@ MISTAKES = {
 }
 
 
+def damage(path, at=9000, count=40):
+    """Overwrite some bytes of a file; return no words."""
+    data = bytearray(path.read_bytes())
+    data[at : at + count] = b"\xff" * count
+    path.write_bytes(bytes(data))
+    return []
+
+
+def halve(path):
+    """Cut a file in the middle."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def npy_files(survey, spoil):
+    """Write a directory of npy cutouts and spoil it; return the words of the command."""
+    path = layouts.npy_directory(survey)
+    spoil(path, sorted(path.glob("[0-9]*.npy")))
+    return ["--images", path, "--bands", "g,r,i"]
+
+
+def fits_files(survey, spoil, *words):
+    """Write a directory of FITS cutouts and spoil it; return the words of the command."""
+    path = layouts.fits_directory(survey, size=SIZE + 1)
+    spoil(path, sorted(path.glob("*HSC-R2*.fits")))
+    return ["--images", path, *(words or ("--size", "12"))]
+
+
+def edit_fits(path, change):
+    """Change the HDUs of a FITS file."""
+    with fits.open(path, mode="update") as hdus:
+        change(hdus)
+
+
+def hdf5_file(path, change=lambda file: None, *words):
+    """Change an HDF5 file; return the words of the command that takes it for images."""
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return ["--images", path, "--bands", "g,r,i", *words]
+
+
+def put(file, name, values):
+    """Replace a dataset."""
+    del file[name]
+    file[name] = values
+
+
+def galaxiesml(survey, change=lambda file: None, **settings):
+    """Write a GalaxiesML file, with its own table; return the words of the command."""
+    return [*hdf5_file(layouts.galaxiesml(survey, SIZE, **settings), change), "--table", ""]
+
+
+def universe(survey, change):
+    """Write a MultimodalUniverse file; return the words of the command."""
+    return hdf5_file(layouts.multimodal_universe(survey, SIZE), change)
+
+
+def table_file(survey, kind, spoil=lambda path: None):
+    """Write the table in another format and spoil it; return the words of the command."""
+    path = layouts.write_table(survey, kind)
+    spoil(path)
+    return [*NPY, "--ids", survey.paths["ids"], "--images", survey.paths["images"], "--table", path]
+
+
+def text_in(survey, column):
+    """Put a word into a column of numbers."""
+    survey.table = survey.table.astype({column: object})
+    survey.table.loc[20, column] = "unknown"
+    return survey
+
+
+def listed(survey, *words, **columns):
+    """Write a table of ids and positions; return the words of a command that matches on the sky."""
+    ra, dec = layouts.positions(len(survey.ids))
+    path = survey.directory / "list.fits"
+    Table({"HSC_id": survey.ids, "ra": ra, "dec": dec} | columns).write(path)
+    return [*NPY, "--images", survey.paths["images"], "--ids", path, "--match-radius", "1", *words]
+
+
+def far_away(survey):
+    """Put all rows elsewhere on the sky."""
+    survey.table["dec"] = -40.0
+    survey.table["ra"] = 20.0
+    return survey.write()
+
+
+def with_blank(values):
+    """Return an array with NaN in its second place."""
+    values = np.array(values, dtype=float)
+    values[1] = np.nan
+    return values
+
+
+SIZE = 16
+NPY = ["--bands", "g,r,i"]
+
+#: what is wrong -> (how to write the files, as words of the command; what the message must say)
+LAYOUT_MISTAKES = {
+    "cutouts of differing shapes": (
+        lambda s: npy_files(s, lambda d, f: np.save(f[2], np.zeros((3, 9, 9)))),
+        ["1 of 16 cutouts are not float64 [3, 16, 16]", "[3, 9, 9]", "move them"],
+    ),
+    "cutouts of differing types": (
+        lambda s: npy_files(s, lambda d, f: np.save(f[2], np.load(f[2]).astype("f4"))),
+        ["1 of 16 cutouts", "float32"],
+    ),
+    "a cutout without bands": (
+        lambda s: npy_files(s, lambda d, f: np.save(f[0], np.zeros((16, 16)))),
+        ["[band, y, x]", "[16, 16]"],
+    ),
+    "a pickled cutout": (
+        lambda s: npy_files(s, lambda d, f: np.save(f[4], np.array([{}]), allow_pickle=True)),
+        ["holds Python objects"],
+    ),
+    "a cutout cut short": (lambda s: npy_files(s, lambda d, f: halve(f[5])), ["-cutout.npy: truncated"]),
+    "complex cutouts": (
+        lambda s: npy_files(s, lambda d, f: [np.save(p, np.load(p) + 0j) for p in f]),
+        ["real numbers", "complex128"],
+    ),
+    "a cutout with another name": (
+        lambda s: npy_files(s, lambda d, f: f[0].rename(d / "galaxy7-cutout.npy")),
+        ["1 files are not named <HSC_id>-cutout.npy", "galaxy7-cutout.npy"],
+    ),
+    "a cutout's id of 65 bits": (
+        lambda s: npy_files(s, lambda d, f: f[0].rename(d / f"{'9' * 19}-cutout.npy")),
+        ["not named", "9" * 19],
+    ),
+    "an id repeated in the directory": (
+        lambda s: npy_files(s, lambda d, f: (d / ("0" + f[0].name)).write_bytes(f[0].read_bytes())),
+        ["several cutouts of one id", "4315"],
+    ),
+    "a directory without cutouts": (
+        lambda s: npy_files(s, lambda d, f: [p.unlink() for p in f]),
+        ["cutouts: a directory without cutouts (2 other files)", "<HSC_id>-cutout.npy"],
+    ),
+    "npy and FITS cutouts together": (
+        lambda s: npy_files(s, lambda d, f: (d / "1-cutout-HSC-G-x.fits").write_text("")),
+        ["npy cutouts", "FITS cutouts", "keep one kind"],
+    ),
+    "a directory of npy without --bands": (
+        lambda s: npy_files(s, lambda d, f: None)[:2],
+        ["--bands is missing"],
+    ),
+    "ids beside images that tell theirs": (
+        lambda s: [*npy_files(s, lambda d, f: None), "--ids", s.paths["ids"]],
+        ["HSC_ids.npy: --ids is not needed"],
+    ),
+    "the store among the cutouts": (
+        lambda s: [*npy_files(s, lambda d, f: None), "--out", s.directory / "cutouts/store.h5"],
+        ["--out lies among the images"],
+    ),
+    "a truncated FITS cutout": (
+        lambda s: fits_files(s, lambda d, f: f[3].write_bytes(f[3].read_bytes()[:6000])),
+        ["-cutout-HSC-R2-9813-pdr2_dud.fits: not a readable FITS cutout"],
+    ),
+    "a FITS cutout cut in its header": (
+        lambda s: fits_files(s, lambda d, f: f[3].write_bytes(f[3].read_bytes()[:100])),
+        ["not a readable FITS cutout"],
+    ),
+    "text in place of a FITS cutout": (
+        lambda s: fits_files(s, lambda d, f: f[3].write_text("<html>login</html>")),
+        ["not a readable FITS cutout"],
+    ),
+    "an empty FITS cutout": (lambda s: fits_files(s, lambda d, f: f[3].write_bytes(b"")), ["empty file"]),
+    "a cut gzip of a FITS cutout": (
+        lambda s: fits_files(
+            s,
+            lambda d, f: (
+                (d / (f[3].name + ".gz")).write_bytes(gzip.compress(f[3].read_bytes())[:900]) and f[3].unlink()
+            ),
+        ),
+        [".fits.gz: not a readable FITS cutout"],
+    ),
+    "a FITS cutout without a zero point": (
+        lambda s: fits_files(s, lambda d, f: edit_fits(f[1], lambda h: h[0].header.remove("FLUXMAG0"))),
+        ["no FLUXMAG0", "--pixels counts:27.0"],
+    ),
+    "a FITS cutout without an extension": (
+        lambda s: fits_files(s, lambda d, f: fits.PrimaryHDU(np.zeros((17, 17))).writeto(f[1], overwrite=True)),
+        ["not a readable FITS cutout"],
+    ),
+    "a FITS cutout with a cube": (
+        lambda s: fits_files(s, lambda d, f: edit_fits(f[1], lambda h: setattr(h[1], "data", np.zeros((2, 3, 4))))),
+        ["extension 1 must be an image [y, x]"],
+    ),
+    "an object without one of its bands": (
+        lambda s: fits_files(s, lambda d, f: f[7].unlink()),
+        ["1 of 16 objects lack", "g, r, i", "HSC_id 4315", "--bad-pixels drop"],
+    ),
+    "two FITS cutouts of one band": (
+        lambda s: fits_files(s, lambda d, f: (d / f[0].name.replace("R2", "R")).write_bytes(f[0].read_bytes())),
+        ["1 objects have several cutouts in one band", "keep one"],
+    ),
+    "a FITS file with another name": (
+        lambda s: fits_files(s, lambda d, f: f[0].rename(d / "stacked.fits")),
+        ["not named <HSC_id>-cutout-<filter>-*.fits", "stacked.fits"],
+    ),
+    "NaN in a FITS cutout": (
+        lambda s: fits_files(s, lambda d, f: edit_fits(f[1], lambda h: h[1].data.fill(np.nan))),
+        ["1 of 16 images", "NaN"],
+    ),
+    "FITS cutouts of other sizes": (
+        lambda s: fits_files(
+            s, lambda d, f: edit_fits(f[1], lambda h: setattr(h[1], "data", h[1].data[1:, 1:])), "--bands", "g,r"
+        ),
+        ["1 of 16 objects have cutouts that are not 17x17", "HSC_id 4315", "--size 16"],
+    ),
+    "a size larger than the images": (
+        lambda s: fits_files(s, lambda d, f: None, "--size", "18"),
+        ["--size 18", "17x17"],
+    ),
+    "a band that is not there": (
+        lambda s: fits_files(s, lambda d, f: None, "--bands", "g,u"),
+        ["no band u", "g, r, i"],
+    ),
+    "one FITS file of images": (
+        lambda s: ["--images", layouts.write_table(s, "FITS"), *NPY],
+        ["one FITS file", "a directory of"],
+    ),
+    "a truncated HDF5 file": (
+        lambda s: ["--images", halve(layouts.galaxiesml(s, SIZE)), "--table", ""],
+        ["galaxiesml.hdf5: truncated"],
+    ),
+    "an HDF5 file of unknown layout": (
+        lambda s: universe(s, lambda f: f.move("image_array", "pixels")),
+        ["unknown layout", "pixels [16, 5, 16, 16]", "GalaxiesML (image, object_id)", "MultimodalUniverse"],
+    ),
+    "a damaged HDF5 chunk": (
+        lambda s: [*galaxiesml(s, chunks=(4, 5, 16, 16), compression="gzip"), *damage(s.directory / "galaxiesml.hdf5")],
+        ["galaxiesml.hdf5: damaged HDF5 file"],
+    ),
+    "complex HDF5 images": (
+        lambda s: galaxiesml(s, lambda f: put(f, "image", f["image"][()] + 0j)),
+        ["real numbers", "complex64"],
+    ),
+    "HDF5 images without bands": (
+        lambda s: galaxiesml(s, lambda f: put(f, "image", f["image"][:, 0])),
+        ["image must be [n, band, y, x]"],
+    ),
+    "HDF5 ids as floats": (
+        lambda s: galaxiesml(s, lambda f: put(f, "object_id", f["object_id"][()].astype(float))),
+        ["object_id, row 1", "float64"],
+    ),
+    "HDF5 ids that repeat": (
+        lambda s: galaxiesml(s, lambda f: f["object_id"].write_direct(np.full(2, 77), dest_sel=np.s_[:2])),
+        ["1 ids come more than once: 77"],
+    ),
+    "fewer HDF5 ids than images": (
+        lambda s: galaxiesml(s, lambda f: put(f, "object_id", f["object_id"][:9])),
+        ["object_id has 9 values for 16 images"],
+    ),
+    "an HDF5 file without masses": (
+        lambda s: galaxiesml(s, mass=False),
+        ["no column log_mass", "it has", "--labels photo_z does without"],
+    ),
+    "bands in another order": (
+        lambda s: universe(s, lambda f: f["image_band"].__setitem__(3, f["image_band"][3][::-1])),
+        ["1 images have other bands or another order", "hsc-g", "object_id 4315"],
+    ),
+    "images of several pixel scales": (
+        lambda s: universe(s, lambda f: put(f, "image_scale", np.linspace(0.1, 0.3, 16))),
+        ["several pixel scales"],
+    ),
+    "another survey's HDF5 without --pixels": (
+        lambda s: universe(
+            s, lambda f: put(f, "image_band", [[b"des-g", b"des-r", b"des-i", b"des-z", b"des-y"]] * 16)
+        ),
+        ["--pixels", "counts:27.0"],
+    ),
+    "a truncated FITS table": (lambda s: table_file(s, "FITS", halve), ["objects.fits: not a readable FITS table"]),
+    "a truncated VOTable": (lambda s: table_file(s, "VOTable", halve), ["objects.vot: not a readable VOTable"]),
+    "a truncated Parquet table": (lambda s: table_file(s, "Parquet", halve), ["not a readable Parquet table"]),
+    "a truncated HDF5 table": (lambda s: table_file(s, "HDF5", halve), ["objects.hdf5: truncated"]),
+    "a truncated ECSV header": (
+        lambda s: table_file(s, "ECSV", lambda p: p.write_text(p.read_text()[:300])),
+        ["objects.ecsv: not a readable ECSV table"],
+    ),
+    "an ECSV table that asks for code": (
+        lambda s: table_file(
+            s,
+            "ECSV",
+            lambda p: p.write_text(
+                p.read_text().replace("# datatype:", "# x: !!python/object/apply:os.abort []\n# datatype:")
+            ),
+        ),
+        ["objects.ecsv: not a readable ECSV table"],
+    ),
+    "text in photo_z of a VOTable": (
+        lambda s: table_file(text_in(s, "photo_z"), "VOTable"),
+        ["objects.vot: column photo_z, row 21", "'unknown'"],
+    ),
+    "a FITS file without a table": (
+        lambda s: table_file(s, "FITS", lambda p: fits.PrimaryHDU(np.zeros((3, 3))).writeto(p, overwrite=True)),
+        ["objects.fits: not a readable FITS table"],
+    ),
+    "right ascension in kilograms": (
+        lambda s: table_file(s, "FITS", lambda p: edit_fits(p, lambda h: h[1].columns.change_unit("ra", "kg"))),
+        ["column ra has the unit kg"],
+    ),
+    "an HDF5 table without columns": (
+        lambda s: table_file(s, "HDF5", lambda p: h5py.File(p, "w").create_group("empty").file.close()),
+        ["an HDF5 file without a table", "empty/"],
+    ),
+    "a match on the sky without positions": (
+        lambda s: [*NPY, "--ids", s.paths["ids"], "--images", s.paths["images"], "--match-radius", "1"],
+        ["HSC_ids.npy", "--match-radius needs the position", "ra and dec"],
+    ),
+    "a negative radius": (lambda s: listed(s, "--match-radius", "-1"), ["--match-radius -1.0"]),
+    "a declination of 120 degrees": (
+        lambda s: listed(s, dec=np.full(16, 120.0)),
+        ["list.fits: columns ra, dec, row 1", "150, 120"],
+    ),
+    "an object without position": (
+        lambda s: listed(s, ra=with_blank(layouts.positions(16)[0])),
+        ["list.fits: 1 of 16 objects have no position", "HSC_id 4315"],
+    ),
+    "text in ra": (
+        lambda s: [*listed(text_in(s, "ra").write())],
+        ["objects.csv: column ra, row 21", "'unknown' is not a number"],
+    ),
+    "a table without ra": (lambda s: listed(s, "--columns", "ra=alpha"), ["no column alpha"]),
+    "nothing within the radius": (
+        lambda s: listed(far_away(s)),
+        ["no row lies within 1 arcsec", "the nearest is", "--match-radius"],
+    ),
+    "a list that lacks images": (
+        lambda s: [*listed(s, "--images", layouts.npy_directory(s)), *shorten(s.directory / "list.fits")],
+        ["list.fits: 3 images of", "are not in it"],
+    ),
+    "a list without ids": (
+        lambda s: [*NPY, "--images", s.paths["images"], "--ids", nameless(s)],
+        ["nameless.csv: no column HSC_id"],
+    ),
+    "a negative size": (lambda s: npy_files(s, lambda d, f: None) + ["--size", "-3"], ["--size -3"]),
+    "two pixel scales": (
+        lambda s: npy_files(s, lambda d, f: None) + ["--pixel-scale", "0.1,0.2"],
+        ["--pixel-scale 0.1,0.2"],
+    ),
+}
+
+
+def shorten(path):
+    """Drop the last rows of a table; return no words."""
+    Table.read(path)[:-3].write(path, overwrite=True)
+    return []
+
+
+def nameless(survey):
+    """Write a list without a column of ids."""
+    path = survey.directory / "nameless.csv"
+    path.write_text("ra,dec\n1,2\n")
+    return path
+
+
 def contents(directory):
     """Return every file below a directory with its bytes."""
     return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
@@ -191,35 +553,104 @@ def test_a_mistake_is_one_clear_line_and_leaves_nothing_behind(survey_files, com
     assert contents(survey_files.directory) == before
 
 
+@pytest.fixture
+def small_survey(tmp_path):
+    """A survey of 16 galaxies in small images."""
+    return make_survey(tmp_path, 16, SIZE)
+
+
+@pytest.mark.parametrize("mistake", LAYOUT_MISTAKES)
+def test_a_mistake_in_another_layout_is_as_clear(small_survey, command, mistake):
+    prepare, fragments = LAYOUT_MISTAKES[mistake]
+    table, store = small_survey.paths["table"], small_survey.directory / "store.h5"
+    words = ["convert", "--table", table, "--out", store, *prepare(small_survey)]
+    before = contents(small_survey.directory)
+    assert_one_clear_line(command(*words), fragments)
+    assert contents(small_survey.directory) == before
+
+
 def test_messages_name_the_first_ids_that_are_wrong(survey_files, command):
     pixel(survey_files, range(10, 20), np.nan)
     _, _, err = command(*survey_files.arguments())
     assert ", ".join(str(value) for value in np.sort(survey_files.ids[10:20])[:5]) + ", ..." in err
 
 
+def locked(path):
+    """Take a file's permissions away."""
+    path.chmod(0)
+
+
+#: what may not be read -> (words of the command that names it)
+LOCKED = {
+    "images": lambda s: [*s.arguments()[1:], *(locked(s.paths["images"]) or [])],
+    "table": lambda s: [*s.arguments()[1:], *(locked(s.paths["table"]) or [])],
+    "FITS table": lambda s: table_file(s, "FITS", locked),
+    "HDF5 table": lambda s: table_file(s, "HDF5", locked),
+    "a cutout": lambda s: npy_files(s, lambda d, f: locked(f[9])),
+    "a FITS cutout": lambda s: fits_files(s, lambda d, f: locked(f[9])),
+    "the directory": lambda s: npy_files(s, lambda d, f: locked(d)),
+    "HDF5 images": lambda s: [
+        "--images",
+        layouts.galaxiesml(s, SIZE),
+        *(locked(s.directory / "galaxiesml.hdf5") or []),
+    ],
+}
+
+
+@pytest.fixture
+def public_survey():
+    """A small survey where other users may read: pytest's own directories are private."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield make_survey(Path(directory), 16, SIZE)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; run as root")
-def test_a_file_without_permission_is_said_to_be_so(survey_files, command):
-    survey_files.paths["images"].chmod(0o600)
-    survey_files.directory.chmod(0o755)
+@pytest.mark.parametrize("what", LOCKED)
+def test_a_file_without_permission_is_said_to_be_so(public_survey, command, what):
+    survey = public_survey
+    words = ["--table", survey.paths["table"], *LOCKED[what](survey), "--out", survey.directory / "store.h5"]
     command("convert", "--bands", "g", "--ids", "/no")  # imports what convert needs, as root
     os.seteuid(NOBODY)
     try:
-        result = command(*survey_files.arguments())
+        result = command("convert", *words)
     finally:
         os.seteuid(0)
-    assert_one_clear_line(result, ["no permission"])
+    assert_one_clear_line(result, ["no permission to read"])
+
+
+@contextlib.contextmanager
+def no_more_than(n_bytes):
+    """Let no file of this process grow beyond so many bytes: what a full disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_disk_that_fills_up_is_one_clear_line_and_leaves_nothing_behind(survey_files, command):
     before = contents(survey_files.directory)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))
-    try:
+    with no_more_than(400_000):
         result = command(*survey_files.arguments())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert_one_clear_line(result, ["store.h5: can't be written: File too large"])
     assert contents(survey_files.directory) == before
+
+
+def test_a_disk_without_room_to_unpack_images_is_one_clear_line_too(small_survey, command):
+    words = galaxiesml(small_survey, chunks=(4, 5, 16, 16), compression="gzip")
+    before = contents(small_survey.directory)
+    with no_more_than(50_000):
+        result = command("convert", "--out", small_survey.directory / "store.h5", *words)
+    assert_one_clear_line(result, ["image is stored in chunks", "has no room to unpack it", "File too large"])
+    assert contents(small_survey.directory) == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here: only Linux has it")
+def test_a_device_that_is_full_is_no_place_for_a_store(small_survey, command):
+    result = command(*small_survey.arguments("--out", "/dev/full"))
+    assert_one_clear_line(result, ["/dev/full"])
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,17 @@
 import gzip
 import hashlib
 import json
+import os
+import signal
+import sys
 
+import layouts
 import numpy as np
 import pandas as pd
 import pytest
 from astropy import units as u
 from astropy.table import QTable
+from conftest import CREATED, make_survey
 
 from galaxycgan.catalogs.convert import convert
 from galaxycgan.catalogs.store import GalaxyStore, split_of
@@ -275,6 +280,63 @@ def test_a_stop_during_conversion_leaves_nothing_behind(survey_files):
     with pytest.raises(Interrupted):
         convert(survey_files.options(), context)
     assert sorted(survey_files.directory.iterdir()) == before
+
+
+def calls_of_a_conversion(options, kill_at=None):
+    """Convert in a child process; return how many calls of functions it made, or kill it without warning at one."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def profile(frame, event, argument):
+            nonlocal count
+            count += 1
+            if count == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.setprofile(profile)
+            convert(options, Context(created=CREATED))
+            sys.setprofile(None)
+            os.write(writer, str(count).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(child, 0)
+    assert (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL) or text
+    return int(text) if text else None
+
+
+@pytest.mark.parametrize(("source", "moments"), [("npy", 12), ("compressed HDF5", 4)])
+def test_a_conversion_that_is_killed_leaves_no_store_and_nothing_that_a_rerun_trips_over(
+    tmp_path, monkeypatch, command, source, moments
+):
+    """The moments are spread over the whole conversion."""
+    survey = make_survey(tmp_path, 20, 16)
+    monkeypatch.setattr("galaxycgan.catalogs.convert.CHUNK_BYTES", 3 * 3 * 16 * 16 * 8)
+    changes = {"out": str(tmp_path / "out/store.h5")}
+    if source == "compressed HDF5":
+        path = layouts.galaxiesml(survey, 16, chunks=(4, 5, 16, 16), compression="gzip")
+        changes |= {"images": str(path), "ids": "", "table": ""}
+    undisturbed = survey.convert(**changes | {"out": str(tmp_path / "undisturbed.h5")})
+    options, store = survey.options(**changes), tmp_path / "out/store.h5"
+    total = calls_of_a_conversion(options)
+    store.unlink()
+    while_writing = 0
+    for moment in np.linspace(0.02, 0.98, moments):
+        assert calls_of_a_conversion(options, kill_at=int(moment * total)) is None
+        while_writing += any(store.parent.glob(".*.part"))
+        if store.exists():  # killed after the last step, moving the finished file into place
+            assert command("verify", store)[0] == 0
+            store.unlink()
+    convert(options, Context(created=CREATED))
+    code, out, err = command("verify", "--same", store, undisturbed)
+    assert while_writing >= moments / 2 and code == 0, err
+    assert [path.name for path in store.parent.iterdir()] == ["store.h5"]
 
 
 def test_the_conversion_of_several_chunks_is_the_same_as_of_one(survey_files, survey_store, monkeypatch):

@@ -1,5 +1,6 @@
 """The FITS catalog is clean FITS that every reader opens, and gives units and ids back."""
 
+import functools
 import shutil
 import subprocess
 import warnings
@@ -204,8 +205,66 @@ def test_another_file_is_replaced_only_on_request(survey_store, synthetic_store,
     assert fits.getval(out, "SYNTH") is False
 
 
+@pytest.fixture(scope="module")
+def stamps(synthetic_store):
+    """Path of a FITS catalog whose images are columns of the table."""
+    path = synthetic_store.with_name("stamps.fits")
+    write_fits(synthetic_store, path, images="stamps")
+    return path
+
+
+def test_stamps_are_columns_of_the_table(stamps, synthetic_store):
+    store = GalaxyStore(synthetic_store)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(stamps, checksum=True) as hdus:
+            assert [hdu.name for hdu in hdus] == ["PRIMARY", "CATALOG"]
+            np.testing.assert_array_equal(hdus["CATALOG"].data["stamp"], store.images())
+            np.testing.assert_array_equal(hdus["CATALOG"].data["stamp_noiseless"], store.noiseless())
+            assert hdus["CATALOG"].columns["stamp"].dim == "(20,20,3)"
+            assert all(hdu.verify_checksum() == hdu.verify_datasum() == 1 for hdu in hdus)
+    table = read_catalog(stamps)
+    assert table["stamp"].unit == u.nJy and table["stamp"].shape == (300, 3, 20, 20)
+    np.testing.assert_array_equal(table["SYN_id"], store.ids)
+
+
+@needs("fitsverify", "ftools-fitsverify or fitsverify")
+def test_fitsverify_has_nothing_to_say_of_stamps_and_of_a_bare_table(stamps, synthetic_store, tmp_path):
+    bare = tmp_path / "bare.fits"
+    write_fits(synthetic_store, bare, images="none")
+    done = subprocess.run(["fitsverify", stamps, bare], capture_output=True, text=True)
+    assert done.stdout.count("found 0 warning(s) and 0 error(s)") == 2, done.stdout
+
+
+@needs("stilts", "stilts")
+def test_stilts_shows_stamps_as_arrays_beside_whole_ids(stamps):
+    words = ["stilts", "tpipe", f"in={stamps}", "cmd=meta name class shape", "ofmt=csv"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0 and '"(20, 20, 3)"' in done.stdout and "float[]" in done.stdout, (
+        done.stdout + done.stderr
+    )
+
+
+def test_a_table_without_images_is_written_on_request(survey_store, tmp_path, command):
+    out = tmp_path / "t.fits"
+    assert command("export", survey_store, "--to", out, "--table-only")[0] == 0
+    assert [hdu[1] for hdu in fits.info(out, output=False)] == ["PRIMARY", "CATALOG"]
+    np.testing.assert_array_equal(read_catalog(out)["HSC_id"], GalaxyStore(survey_store).ids)
+    assert "done already" in command("export", survey_store, "--to", out, "--table-only")[1]
+    code, _, err = command("export", survey_store, "--to", out)
+    assert code == 2 and "is there already" in err
+    assert command("verify", out)[0] == 0
+
+
+def test_stamps_of_many_galaxies_are_refused(survey_store, tmp_path, command, monkeypatch):
+    monkeypatch.setattr("galaxycgan.catalogs.export.MOST_STAMPS", 59)
+    code, _, err = command("export", survey_store, "--to", tmp_path / "t.fits", "--stamps")
+    assert code == 2 and "60 galaxies; --stamps is for 59 at most" in err and err.count("\n") == 1
+
+
 def test_images_stream_in_pieces_with_the_same_result(synthetic_store, synthetic, tmp_path, monkeypatch):
-    monkeypatch.setattr("galaxycgan.catalogs.export.CHUNK_BYTES", 4 * 3 * 20 * 20 * 7)
+    small = functools.partialmethod(GalaxyStore.pieces, size_bytes=4 * 3 * 20 * 20 * 7)
+    monkeypatch.setattr(GalaxyStore, "pieces", small)
     monkeypatch.setattr("galaxycgan.catalogs.fits.READ_BYTES", 4096)
     write_fits(synthetic_store, tmp_path / "c.fits")
     assert (tmp_path / "c.fits").read_bytes() == synthetic.read_bytes()

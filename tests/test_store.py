@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import hashlib
 import json
 import multiprocessing
 import pickle
@@ -192,9 +193,48 @@ def test_the_one_real_store_in_catalogs_is_found(tmp_path, survey_store, monkeyp
         find_store("")
 
 
-def truncate(path):
-    """Cut the last bytes of a file."""
-    path.write_bytes(path.read_bytes()[:-100])
+def truncate(path, share=None):
+    """Keep a share of a file's bytes; without one, all but the last 100."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-100] if share is None else content[: int(share * len(content))])
+
+
+def flip_byte(path, name):
+    """Change one bit in the middle of a dataset, behind HDF5's back."""
+    with h5py.File(path) as file:
+        place = file[name].id.get_offset() + file[name].nbytes // 2
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def sign(path, name):
+    """Give a changed dataset the checksum that fits, as a program does that doesn't know what it writes."""
+    with h5py.File(path, "r+") as file:
+        checksums = json.loads(file.attrs["checksums"])
+        checksums[name] = hashlib.sha256(np.ascontiguousarray(file[name][()])).hexdigest()
+        file.attrs["checksums"] = json.dumps(checksums)
+
+
+def change_and_sign(path, name, change):
+    """Change a dataset, and its checksum with it."""
+    dataset(path, name, change)
+    sign(path, name)
+
+
+def shorten(path, name):
+    """Drop the last row of a dataset."""
+    with h5py.File(path, "r+") as file:
+        values = file[name][:-1]
+        del file[name]
+        file[name] = values
+    sign(path, name)
+
+
+def spoil_pixels(values):
+    """Put pixels that are no numbers into three images, and one that is merely huge into a fourth."""
+    values[7, 1, 3, 3], values[9, 0, 0, 0], values[30, 2, 49, 49] = np.nan, np.inf, -np.inf
+    values[11, 0, :2, :2] = 3e38
 
 
 def dataset(path, name, change):
@@ -248,7 +288,39 @@ DAMAGE = {
         lambda p: dataset(p, "split", lambda v: v.__setitem__(v == 2, 0)),
         "are not what the hash of the id says",
     ),
-    "no split": (lambda p: remove(p, "split"), "dataset split is missing"),
+    "no split": (lambda p: remove(p, "split"), "split: dataset is missing"),
+    "no ids": (lambda p: remove(p, "HSC_id"), "HSC_id: dataset is missing"),
+    "no catalog": (lambda p: remove(p, "catalog"), "catalog: dataset is missing"),
+    "no checksums": (lambda p: attribute(p, "checksums", "{}"), "images: wrong checksum"),
+    "checksums that are no JSON": (lambda p: attribute(p, "checksums", "{"), "damaged store"),
+    **{
+        f"truncated to {share:.0%}": (lambda p, share=share: truncate(p, share), "truncated")
+        for share in (0.02, 0.1, 0.5, 0.9, 0.999)
+    },
+    **{
+        f"one bit of {name} changed": (lambda p, name=name: flip_byte(p, name), f"{name}: wrong checksum")
+        for name in ("images", "HSC_id", "split", "catalog", "matches", "catalog.__table_column_meta__")
+    },
+    "pixels not finite, signed": (
+        lambda p: change_and_sign(p, "images", spoil_pixels),
+        "images: 3 have pixels that are NaN or infinite: HSC_id 4315",
+    ),
+    "ids not sorted, signed": (lambda p: change_and_sign(p, "HSC_id", misalign), "HSC_id: not sorted from row 1"),
+    "catalog shifted, signed": (lambda p: change_and_sign(p, "catalog", misalign), "catalog: misaligned with the ids"),
+    "split changed, signed": (
+        lambda p: change_and_sign(p, "split", lambda v: v.__setitem__(v == 2, 0)),
+        "are not what the hash of the id says",
+    ),
+    "unlabelled in a split, signed": (
+        lambda p: change_and_sign(p, "catalog", lambda v: v["labelled"].__setitem__(slice(0, 9), False)),
+        "without labels are in a split",
+    ),
+    "matches of a stranger, signed": (
+        lambda p: change_and_sign(p, "matches", lambda v: v["HSC_id"].__setitem__(0, 42)),
+        "matches: rows of ids that are not in the store",
+    ),
+    "a split too short": (lambda p: shorten(p, "split"), "60 images, but split has 59 rows"),
+    "a catalog too short": (lambda p: shorten(p, "catalog"), "60 images, but catalog has 59 rows"),
     "no matches": (lambda p: remove(p, "matches"), "matches: dataset is missing"),
     "no images": (lambda p: remove(p, "images"), "damaged store"),
     "another schema version": (lambda p: attribute(p, "schema_version", 99), "schema version 99"),
@@ -285,6 +357,20 @@ def test_verify_never_stumbles_over_flipped_bytes(tmp_path, command):
     assert found > 20  # the others hit unused space
 
 
+def test_verify_tells_pixels_that_are_huge_from_those_that_are_no_numbers(survey_store, tmp_path, command):
+    path = tmp_path / "s.h5"
+    shutil.copy(survey_store, path)
+    change_and_sign(path, "images", spoil_pixels)
+    bad = ", ".join(str(GalaxyStore(path).ids[row]) for row in (7, 9, 30))
+    assert command("verify", path)[2].rstrip().endswith(f"images: 3 have pixels that are NaN or infinite: HSC_id {bad}")
+
+
+def test_verify_checks_noiseless_images_too(tmp_path, command):
+    path = write(tmp_path / "s.h5")
+    flip_byte(path, "noiseless")
+    assert command("verify", path)[2].endswith("s.h5: noiseless: wrong checksum\n")
+
+
 def test_verify_names_each_damaged_file_on_a_line_of_its_own(survey_store, tmp_path, command):
     for name in ("a.h5", "b.h5"):
         (tmp_path / name).write_text("no")
@@ -318,6 +404,20 @@ def test_info_shows_units_ranges_and_origin(survey_store, command):
     assert str(store.ids.min()) in out and f"{np.nanmax(store.column('photo_z')):.6g}" in out
     assert store.provenance["sources"]["images"]["sha256"] in out
     assert "2 of" not in out and "58 true of 60" in out
+
+
+def test_info_shows_whether_the_splits_are_alike_where_the_report_tells(tmp_path, command):
+    splits = {"train": {"n": 1234, "photo_z": {"quantiles": [0.1, 0.4, 0.9], "ks_p": None}}}
+    splits |= {"val": {"n": 5, "photo_z": {"quantiles": [0.1, 0.5, 0.8], "ks_p": 0.37}}}
+    splits |= {"test": {"n": 0, "photo_z": {"quantiles": None, "ks_p": None}}}
+    code, out, _ = command("info", write(tmp_path / "s.h5", provenance={"report": {"splits": splits}}))
+    rows = [line.split() for line in out.splitlines()]
+    assert code == 0 and ["train", "1,234", "photo_z", "0.1", "0.4", "0.9", "-"] in rows
+    assert ["val", "5", "photo_z", "0.1", "0.5", "0.8", "0.37"] in rows
+    assert ["test", "0", "photo_z", "-", "-", "-", "-"] in rows
+    for report in ({}, {"splits": {"train": 5}}):
+        (tmp_path / "none.h5").unlink(missing_ok=True)
+        assert "like train" not in command("info", write(tmp_path / "none.h5", provenance={"report": report}))[1]
 
 
 def test_the_split_does_not_depend_on_order_or_neighbours():

@@ -1,4 +1,4 @@
-"""The command ``export``: a store becomes a FITS catalog, and our own reader gives it back with its units.
+"""The command ``export``: a store becomes a FITS catalog or a plain table, and our own reader gives its units back.
 
 The scalar table and the images are HDUs of their own: TOPCAT shows the table cleanly, and DS9 the images as a cube (one
 HDU per object opens 50 times slower).
@@ -8,11 +8,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from astropy import units as u
 from astropy.io import fits
 from astropy.table import MaskedColumn, QTable
 
 from galaxycgan import __version__
+from galaxycgan.catalogs.columns import meaning, unit_meant
 from galaxycgan.catalogs.fits import (
     column_names,
     image_header,
@@ -22,20 +22,13 @@ from galaxycgan.catalogs.fits import (
     table_header,
     write_hdu,
 )
-from galaxycgan.catalogs.schema import (
-    AB_COMMENT,
-    AB_MAGNITUDE,
-    DEX_MASS_COMMENT,
-    DEX_SOLAR_MASS,
-    MISSING_INT,
-    describe,
-)
+from galaxycgan.catalogs.schema import MISSING_INT, describe
 from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.catalogs.table_export import SUFFIXES, read_table, without_reports, write_table
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY
 
-CHUNK_BYTES = 8 << 20
 FITS_SUFFIXES = (".fits", ".fit", ".fts")
 #: Values of a store's provenance, by their place in it, that get a keyword of their own.
 PROVENANCE_KEYWORDS = {
@@ -46,8 +39,12 @@ PROVENANCE_KEYWORDS = {
 }
 
 
+#: A vector column is read with its whole row: beyond this the images are better in a cube of their own.
+MOST_STAMPS = 10_000
+
+
 def export(config, context):
-    """Write a store as a FITS catalog.
+    """Write a store as a FITS catalog, or its table in another format.
 
     Parameters
     ----------
@@ -57,15 +54,24 @@ def export(config, context):
     store, out = find_store(config.store), config.to
     if not out:
         raise UserError("--to is missing: name the file to write, such as --to catalog.fits")
-    if Path(out).suffix.lower() not in FITS_SUFFIXES:
-        raise UserError(f"--to {out}: the suffix tells the format; {', '.join(FITS_SUFFIXES)} are known")
-    if write_fits(store, out, overwrite=config.overwrite):
-        context.say(f"{out}: written from {store}")
+    suffix = Path(out).suffix.lower()
+    if suffix not in (*FITS_SUFFIXES, *SUFFIXES):
+        raise UserError(f"--to {out}: the suffix tells the format; {', '.join((*FITS_SUFFIXES, *SUFFIXES))} are known")
+    if config.table_only and config.stamps:
+        raise UserError("--table-only and --stamps: choose one")
+    if Path(out).exists() and Path(out).samefile(store):
+        raise UserError(f"{out}: --to is the store itself; give another name")
+    if suffix in SUFFIXES:
+        if config.stamps:
+            raise UserError(f"--stamps: {SUFFIXES[suffix]} holds the table only; images go to FITS")
+        written = write_table(store, out, overwrite=config.overwrite)
     else:
-        context.say(f"{out}: done already, from the same store")
+        images = "none" if config.table_only else "stamps" if config.stamps else "cube"
+        written = write_fits(store, out, images=images, overwrite=config.overwrite)
+    context.say(f"{out}: written from {store}" if written else f"{out}: done already, from the same store")
 
 
-def write_fits(store_path, out_path, *, overwrite=False):
+def write_fits(store_path, out_path, *, images="cube", overwrite=False):
     """Write a store as a FITS catalog: CATALOG, IMAGES and, where the store has them, NOISELESS.
 
     Images stream through; equal stores give equal bytes, since every date is the store's `created`.
@@ -73,6 +79,9 @@ def write_fits(store_path, out_path, *, overwrite=False):
     Parameters
     ----------
     store_path, out_path : str or Path
+    images : str
+        'cube': HDUs IMAGES and NOISELESS; 'stamps': columns `stamp` and `stamp_noiseless` of CATALOG instead, for
+        small catalogs; 'none': the table only.
     overwrite : bool
         Replace a file made from another store.
 
@@ -83,32 +92,38 @@ def write_fits(store_path, out_path, *, overwrite=False):
     """
     out = Path(out_path)
     with GalaxyStore(store_path) as store:
-        primary = _primary(store)
+        if images == "stamps" and store.n > MOST_STAMPS:
+            raise UserError(
+                f"{store_path}: {store.n:,} galaxies; --stamps is for {MOST_STAMPS:,} at most: every program would read"
+                " the images with the table; leave it out, or select some"
+            )
+        names = ["images", "noiseless"] if store.has_noiseless else ["images"]
+        primary = _primary(store, images)
         if out.exists() and not overwrite:
             if _same_source(out, primary):
                 return False
             raise UserError(f"{out}: is there already; give another name, or --overwrite")
         with atomic_path(out) as temporary, open(temporary, "wb") as file:
             write_hdu(file, primary, [], store.created)
-            write_hdu(file, *_table(store), store.created)
-            write_hdu(file, _image_header(store, "IMAGES"), _chunks(store.images, store), store.created)
-            if store.has_noiseless:
-                write_hdu(file, _image_header(store, "NOISELESS"), _chunks(store.noiseless, store), store.created)
+            write_hdu(file, *_table(store, names if images == "stamps" else []), store.created)
+            for name in names if images == "cube" else []:
+                pixels = (piece.astype(">f4").tobytes() for _, piece in store.pieces(name))
+                write_hdu(file, _image_header(store, name.upper()), pixels, store.created)
     return True
 
 
 def _same_source(out, primary):
-    """Tell whether a FITS file was made from the store that `primary` describes."""
+    """Tell whether a FITS file was made from the store, and with the images, that `primary` describes."""
     try:
         header = fits.getheader(out, 0)
     except OSError as error:
         raise UserError(f"{out}: can't be opened as FITS ({error}); --overwrite replaces it") from None
-    return all(header.get(keyword) == primary[keyword] for keyword in ("STOREID", "DATE"))
+    return all(header.get(keyword) == primary.get(keyword) for keyword in ("STOREID", "DATE", "STAMPS"))
 
 
-def _primary(store):
+def _primary(store, images):
     """Return the primary header: what holds for all galaxies, and where they came from."""
-    made = {key: value for key, value in store.provenance.items() if key != "report"}
+    made = without_reports(store.provenance)
     per_band = []
     for k, (band, name, fwhm) in enumerate(zip(store.bands, store.filters, store.psf_fwhm, strict=True), start=1):
         per_band += [
@@ -128,6 +143,7 @@ def _primary(store):
         ("PIXUNIT", store.pixel_unit, "unit of the pixels"),
         ("ABZP", AB_ZERO_POINT_NJY if store.pixel_unit == "nJy" else None, "[mag] AB magnitude of 1 nJy"),
         ("NBAND", len(store.bands), "number of bands"),
+        ("STAMPS", {"stamps": "COLUMN", "none": "NONE"}.get(images), "where the images are"),
         *per_band,
         ("MASSCONV", ascii_text(store.header.mass_convention) or None, "stellar masses"),
         ("STOREID", store.fingerprint, "SHA-256 of the store's content"),
@@ -152,8 +168,8 @@ def ascii_text(value):
     return value.encode("ascii", "replace").decode() if isinstance(value, str) else value
 
 
-def _table(store):
-    """Return the header of the CATALOG table and its bytes."""
+def _table(store, stamps):
+    """Return the header of the CATALOG table and its bytes; `stamps` are datasets that become vector columns."""
     packed, columns = [], []
     for name, title in zip(store.columns, column_names(store.columns), strict=True):
         values, form = pack_column(store.column(name))
@@ -163,19 +179,40 @@ def _table(store):
         packed.append(values)
         columns.append(column | _meaning(store.table[name], describe(name, store.bands)))
     row_bytes = sum(values.dtype.itemsize for values in packed)
-    return table_header("CATALOG", store.n, row_bytes, columns), table_bytes(packed, store.n)
+    pixels = len(store.bands) * store.size**2
+    for name in stamps:
+        title = {"images": "stamp", "noiseless": "stamp_noiseless"}[name]
+        shape = f"({store.size},{store.size},{len(store.bands)})"
+        about = {"TUNIT": store.pixel_unit, "TCOMM": f"{name} [band, y, x]", "TUCD": "phot.flux.density;obs.image"}
+        columns.append({"TTYPE": title, "TFORM": f"{pixels}E", "TDIM": shape} | about)
+    header = table_header("CATALOG", store.n, row_bytes + 4 * pixels * len(stamps), columns)
+    return header, _rows_with_stamps(store, packed, stamps) if stamps else table_bytes(packed, store.n)
+
+
+def _rows_with_stamps(store, packed, stamps):
+    """Yield the rows of a table with images in it, in pieces of whole 4-byte words."""
+    shape = (len(store.bands), store.size, store.size)
+    fields = [*((f"f{k}", values.dtype) for k, values in enumerate(packed))]
+    fields += [(name, ">f4", shape) for name in stamps]
+    rest = b""
+    for rows, images in store.pieces("images"):
+        table = np.empty(len(rows), dtype=fields)
+        for k, values in enumerate(packed):
+            table[f"f{k}"] = values[rows]
+        for name in stamps:
+            table[name] = images if name == "images" else store.noiseless(rows)
+        piece = rest + table.tobytes()
+        whole = len(piece) // 4 * 4
+        rest = piece[whole:]
+        yield piece[:whole]
+    yield rest
 
 
 def _meaning(values, about):
-    """Return unit, comment and UCD of a column; FITS has no word for AB or dex, so there the comment says it."""
-    unit = getattr(values, "unit", None)
-    comment = values.info.description or about.description
-    if unit == DEX_SOLAR_MASS:
-        return {"TCOMM": DEX_MASS_COMMENT, "TUCD": about.ucd}
-    if unit == AB_MAGNITUDE:
-        return {"TUNIT": "mag", "TCOMM": AB_COMMENT, "TUCD": about.ucd}
-    meaning = {"TCOMM": ascii_text(comment), "TUCD": about.ucd}
-    return {"TUNIT": unit.to_string("fits"), **meaning} if unit else meaning
+    """Return unit, comment and UCD of a column as FITS keywords."""
+    found = meaning(getattr(values, "unit", None), values.info.description, about, "fits")
+    words = {"TCOMM": ascii_text(found.description), "TUCD": found.ucd}
+    return {"TUNIT": found.unit, **words} if found.unit else words
 
 
 def _image_header(store, name):
@@ -208,25 +245,21 @@ def _image_header(store, name):
     return image_header(name, shape, cards)
 
 
-def _chunks(read, store):
-    """Yield images as big-endian bytes."""
-    step = max(1, CHUNK_BYTES // (4 * len(store.bands) * store.size**2))
-    for start in range(0, store.n, step):
-        yield read(slice(start, start + step)).astype(">f4").tobytes()
-
-
 def read_catalog(path):
-    """Read the table of a FITS catalog with all its units: AB magnitudes and dex(solMass) too.
+    """Read a catalog's table with all its units: AB magnitudes and dex(solMass) too.
 
     Parameters
     ----------
     path : str or Path
+        FITS; also VOTable, ECSV and Parquet that ``export`` wrote.
 
     Returns
     -------
     QTable [n]
         Missing integers are masked. `meta` has the primary header's keywords.
     """
+    if Path(path).suffix.lower() in SUFFIXES:
+        return read_table(path)
     with _open(path) as hdus:
         hdu = _hdu(hdus, "CATALOG", path)
         table = QTable(
@@ -236,21 +269,12 @@ def read_catalog(path):
             values = np.array(hdu.data[name])
             values = values.astype(values.dtype.newbyteorder("="))
             comment, null = hdu.header.get(f"TCOMM{k}", ""), hdu.header.get(f"TNULL{k}")
-            unit = _unit(hdu.header.get(f"TUNIT{k}"), comment)
+            unit = unit_meant(hdu.header.get(f"TUNIT{k}"), comment, "fits")
             if null is not None and np.any(values == null):
                 values = MaskedColumn(values, mask=values == null)
             table[name] = values if unit is None else values * unit
             table[name].info.description = comment
     return table
-
-
-def _unit(text, comment):
-    """Return the unit that TUNIT and TCOMM mean together."""
-    if comment == DEX_MASS_COMMENT:
-        return DEX_SOLAR_MASS
-    if text == "mag" and comment == AB_COMMENT:
-        return AB_MAGNITUDE
-    return u.Unit(text, format="fits") if text else None
 
 
 def read_fits_images(path, rows=None, name="IMAGES"):

@@ -1,6 +1,7 @@
 """Expressions over catalog columns, such as ``8 < log_mass < 9 and photo_z < 0.15``: parsed, never run as code."""
 
 import ast
+import functools
 import operator
 
 import numpy as np
@@ -17,10 +18,12 @@ _ARITHMETIC = {
     ast.Pow: operator.pow,
 }  # fmt: skip
 _LONGEST = 1000
+#: dtype kinds of what may stand in an expression: flags, integers, floats, text.
+_KINDS = {"b": "b", "i": "i", "u": "i", "f": "f", "U": "U"}
 
 
 class _Evaluator(ast.NodeVisitor):
-    """Evaluate numbers, column names, arithmetic, comparisons and and/or/not on arrays; refuse all else."""
+    """Evaluate numbers, text, column names, arithmetic, comparisons and and/or/not on arrays; refuse all else."""
 
     def __init__(self, column, columns):
         self.column, self.columns = column, columns
@@ -29,30 +32,35 @@ class _Evaluator(ast.NodeVisitor):
         return self.visit(node.body)
 
     def visit_Constant(self, node):
-        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
-            raise ValueError(f"{node.value!r} is not a number")
-        return np.float64(node.value)  # Python's own integers would compute 9 ** 9 ** 9 to the last digit
+        value = node.value
+        if isinstance(value, str):
+            return np.str_(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{value!r} is neither a number nor text")
+        # Ids exceed what a float can hold. Python's own integers would compute 9 ** 9 ** 9 to the last digit.
+        return np.int64(value) if isinstance(value, int) and abs(value) < 2**63 else np.float64(value)
 
     def visit_Name(self, node):
         if node.id not in self.columns:
             raise ValueError(f"no column '{node.id}'; there are: {', '.join(self.columns)}")
         values = np.asarray(self.column(node.id))
-        if values.dtype.kind not in "biuf":
-            raise ValueError(f"column {node.id} holds no numbers")
-        return np.where(values == MISSING_INT, np.nan, values) if values.dtype.kind == "i" else values
+        kind = _KINDS.get(values.dtype.kind)
+        if kind is None:
+            raise ValueError(f"column {node.id} holds neither numbers nor text")
+        return values.astype(np.int64) if kind == "i" else values
 
     def visit_UnaryOp(self, node):
         value = self.visit(node.operand)
         if isinstance(node.op, ast.Not):
-            return ~np.asarray(value, dtype=bool)
+            return np.asarray(~_condition(value, node.operand))
         if isinstance(node.op, ast.USub):
-            return -value
+            return -value if value.dtype.kind == "i" else -_float(value)
         raise ValueError(f"'{ast.unparse(node)}' is not understood")
 
     def visit_BinOp(self, node):
         if type(node.op) not in _ARITHMETIC:
             raise ValueError(f"'{ast.unparse(node)}' is not understood; use 'and', 'or', 'not' between conditions")
-        return _ARITHMETIC[type(node.op)](self.visit(node.left), self.visit(node.right))
+        return _ARITHMETIC[type(node.op)](_float(self.visit(node.left)), _float(self.visit(node.right)))
 
     def visit_Compare(self, node):
         values = [self.visit(part) for part in [node.left, *node.comparators]]
@@ -60,16 +68,44 @@ class _Evaluator(ast.NodeVisitor):
         for operation, left, right in zip(node.ops, values, values[1:], strict=False):
             if type(operation) not in _COMPARE:
                 raise ValueError(f"'{ast.unparse(node)}' is not understood")
-            known = ~(np.isnan(left) | np.isnan(right))  # of the comparisons only != is true of NaN
-            result = result & _COMPARE[type(operation)](left, right) & known
-        return result
+            result = result & _compare(_COMPARE[type(operation)], left, right)
+        return np.asarray(result)
 
     def visit_BoolOp(self, node):
         combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-        return combine.reduce([np.asarray(self.visit(part), dtype=bool) for part in node.values])
+        return np.asarray(functools.reduce(combine, [_condition(self.visit(part), part) for part in node.values]))
 
     def generic_visit(self, node):
         raise ValueError(f"'{ast.unparse(node)}' is not understood")
+
+
+def _condition(value, node):
+    """Return what stands beside and, or, not, which must be true or false."""
+    if value.dtype != bool:
+        raise ValueError(f"'{ast.unparse(node)}' is no condition")
+    return value
+
+
+def _float(value):
+    """Return numbers as float64, missing integers as NaN."""
+    if value.dtype.kind == "U":
+        raise ValueError("text is no number")
+    numbers = value.astype(np.float64)
+    return np.where(value == MISSING_INT, np.nan, numbers) if value.dtype.kind == "i" else numbers
+
+
+def _compare(operation, left, right):
+    """Compare numbers with numbers, text with text; a missing value fulfils no comparison, not even ``!=``."""
+    kinds = {left.dtype.kind, right.dtype.kind}
+    if "U" in kinds:
+        if kinds != {"U"}:
+            raise ValueError("text and number are compared")
+        return operation(left, right)
+    if kinds <= {"i", "b"}:  # as integers: ids differ by less than a float can tell
+        left, right = left.astype(np.int64), right.astype(np.int64)
+        return operation(left, right) & (left != MISSING_INT) & (right != MISSING_INT)
+    left, right = _float(left), _float(right)
+    return operation(left, right) & ~(np.isnan(left) | np.isnan(right))
 
 
 def evaluate(text, column, columns, n, option="--target"):
@@ -78,7 +114,8 @@ def evaluate(text, column, columns, n, option="--target"):
     Parameters
     ----------
     text : str
-        Numbers, column names, ``+ - * / **``, comparisons (also chained), ``and``, ``or``, ``not``, brackets.
+        Numbers, text in quotes, column names, ``+ - * / **``, comparisons (also chained), ``and``, ``or``, ``not``,
+        brackets. Integers are compared as integers, to the last digit.
     column : callable
         Returns the array [n] of a name.
     columns : sequence of str
@@ -91,7 +128,7 @@ def evaluate(text, column, columns, n, option="--target"):
     Returns
     -------
     bool array [n]
-        NaN fulfils no comparison.
+        A missing value (NaN, blank integer) fulfils no comparison.
 
     Raises
     ------

@@ -95,7 +95,7 @@ def primary_header(cards):
     """Return the header of a primary HDU without data; `cards` are (keyword, value, comment), None values left out."""
     header = fits.Header([("SIMPLE", True, "FITS standard"), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)])
     header["LONGSTRN"] = ("OGIP 1.0", "long strings go on in CONTINUE cards")
-    return _extend(header, cards)
+    return add_cards(header, cards)
 
 
 def image_header(name, shape, cards):
@@ -104,7 +104,7 @@ def image_header(name, shape, cards):
     for k, length in enumerate(reversed(shape), start=1):
         header[f"NAXIS{k}"] = length
     header["PCOUNT"], header["GCOUNT"], header["EXTNAME"] = 0, 1, name
-    return _extend(header, cards)
+    return add_cards(header, cards)
 
 
 def table_header(name, n, row_bytes, columns):
@@ -130,7 +130,8 @@ def table_header(name, n, row_bytes, columns):
     return header
 
 
-def _extend(header, cards):
+def add_cards(header, cards):
+    """Add (keyword, value, comment) to a header, None values left out; return it."""
     for keyword, value, comment in cards:
         if value is not None:
             # A comment has no room beside a long string.

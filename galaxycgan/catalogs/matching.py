@@ -3,14 +3,17 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 
 from galaxycgan.catalogs.schema import illegal, legal_range
 from galaxycgan.catalogs.tables import numbers
 from galaxycgan.errors import UserError, first_few
 
 #: What can become of a row of the table, and of an image.
-ROW_FATES = ("kept", "another match", "not selected", "illegal labels", "no image")
+ROW_FATES = ("kept", "another match", "not selected", "illegal labels", "no image", "no position")
 IMAGE_FATES = ("labelled", "no row", "only unselected rows", "illegal labels")
+#: Instead of an image, for a row without ra and dec.
+NO_POSITION = -2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Matching:
     ambiguous: int
 
 
-def match(frame, ids, *, duplicates, labels, drop_illegal, path):
+def match(frame, ids, *, duplicates, labels, drop_illegal, path, image=None):
     """Give each image at most one row of the table.
 
     Rows that are not selected are never kept. The kept row's labels have to be legal: where they aren't, no other
@@ -56,17 +59,16 @@ def match(frame, ids, *, duplicates, labels, drop_illegal, path):
         Go on without rows whose labels are illegal.
     path : str
         The table's file, for messages.
+    image : int64 array [m], optional
+        The image of each row, -1 for none, -2 where it has no position: of `nearest_image`. Without it, the one with
+        the row's HSC_id.
 
     Returns
     -------
     Matching
     """
-    image = _image_of_row(frame["HSC_id"].to_numpy(), ids)
-    if not np.any(image >= 0):
-        raise UserError(
-            f"{path}: no HSC_id of the table belongs to an image: it has {first_few(frame['HSC_id'], 2)}, the images"
-            f" {first_few(ids, 2)}; --columns HSC_id=NAME_IN_TABLE maps another column"
-        )
+    placeless = np.zeros(len(frame), bool) if image is None else image == NO_POSITION
+    image = image_of_id(frame, ids, path) if image is None else np.maximum(image, -1)
     selected = frame["selected"].to_numpy() if "selected" in frame else np.ones(len(frame), bool)
     candidates = np.flatnonzero((image >= 0) & selected)
     if not len(candidates):
@@ -74,6 +76,7 @@ def match(frame, ids, *, duplicates, labels, drop_illegal, path):
     kept, ambiguous = _choose(frame, candidates, image, ids, duplicates, path)
     row_fate = np.full(len(frame), ROW_FATES.index("another match"), np.int8)
     row_fate[image < 0] = ROW_FATES.index("no image")
+    row_fate[placeless] = ROW_FATES.index("no position")
     row_fate[(image >= 0) & ~selected] = ROW_FATES.index("not selected")
     bad = _illegal_rows(frame, kept, labels, drop_illegal, path)
     row_fate[kept] = ROW_FATES.index("kept")
@@ -88,12 +91,87 @@ def match(frame, ids, *, duplicates, labels, drop_illegal, path):
     return Matching(row, image, row_fate, image_fate, ambiguous)
 
 
-def _image_of_row(row_ids, ids):
-    """Return for each row the index of the image with its id, -1 for none."""
+def image_of_id(frame, ids, path):
+    """Return for each row the index of the image with its HSC_id, -1 for none."""
+    row_ids = frame["HSC_id"].to_numpy()
     order = np.argsort(ids)
     places = np.minimum(np.searchsorted(ids, row_ids, sorter=order), len(ids) - 1)
-    found = ids[order[places]] == row_ids
-    return np.where(found, order[places], -1)
+    image = np.where(ids[order[places]] == row_ids, order[places], -1)
+    if not np.any(image >= 0):
+        raise UserError(
+            f"{path}: no HSC_id of the table belongs to an image: it has {first_few(frame['HSC_id'], 2)}, the images"
+            f" {first_few(ids, 2)}; --columns HSC_id=NAME_IN_TABLE maps another column, --match-radius 1.0 matches by"
+            " position"
+        )
+    return image
+
+
+def nearest_image(frame, ra, dec, radius, path):
+    """Find for each row the nearest object on the sky.
+
+    Several rows may have the same object; a row near several objects belongs to the nearest of them.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        With ra and dec in degrees, ICRS; a row where one is blank is near nothing.
+    ra, dec : float64 array [n]
+        Positions of the images' objects in degrees, ICRS.
+    radius : float
+        arcsec.
+    path : str
+        The table's file, for messages.
+
+    Returns
+    -------
+    image : int64 array [m]
+        Index of the object within the radius, -1 for none, -2 (`NO_POSITION`) for a row without a position.
+    sep : float64 array [m]
+        Its distance in arcsec, NaN for none.
+    """
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+
+    row_ra, row_dec = (numbers(frame, name, path) for name in ("ra", "dec"))
+    check_positions(row_ra, row_dec, path)
+    image, sep = np.full(len(frame), NO_POSITION), np.full(len(frame), np.nan)
+    known = np.flatnonzero(np.isfinite(row_ra) & np.isfinite(row_dec))
+    if not len(known):
+        raise UserError(f"{path}: no row has a position (ra, dec) for --match-radius")
+    objects = SkyCoord(ra * u.deg, dec * u.deg)
+    found, distance, _ = SkyCoord(row_ra[known] * u.deg, row_dec[known] * u.deg).match_to_catalog_sky(objects)
+    distance = distance.to_value(u.arcsec)
+    near = distance <= radius
+    if not near.any():
+        raise UserError(
+            f"{path}: no row lies within {radius:g} arcsec of an image's object; the nearest is"
+            f" {distance.min():.4g} arcsec away; see --match-radius and --columns ra=..., dec=..."
+        )
+    image[known] = np.where(near, found, -1)
+    sep[known[near]] = distance[near]
+    return image, sep
+
+
+def check_positions(ra, dec, path):
+    """Refuse positions that can't be degrees; blank ones (NaN) are no mistake here."""
+    with np.errstate(invalid="ignore"):
+        wrong = (np.abs(dec) > 90) | (ra < -180) | (ra > 360) | np.isinf(ra) | np.isinf(dec)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise UserError(
+            f"{path}: columns ra, dec, row {row + 1} of the data: {ra[row]:g}, {dec[row]:g} is no position in degrees"
+            f" ({wrong.sum()} such rows)"
+        )
+
+
+def with_match(frame, ids, image, sep):
+    """Return a table with HSC_id and sep as the match on the sky found them; its own columns get ``_original``.
+
+    HSC_id is 0 in rows without an image, which no store keeps.
+    """
+    own = {name: f"{name}_original" for name in ("HSC_id", "sep") if name in frame}
+    found = pd.DataFrame({"HSC_id": np.where(image >= 0, ids[image], 0), "sep": sep}, index=frame.index)
+    return pd.concat([found, frame.rename(columns=own)], axis=1)
 
 
 def _choose(frame, candidates, image, ids, duplicates, path):

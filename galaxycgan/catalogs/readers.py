@@ -1,4 +1,4 @@
-"""Reads numpy files of ids and cutouts without trusting them. Knows no table and no catalog."""
+"""Reads arrays of numpy files without trusting them, row by row. Knows no table and no catalog."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import numpy as np
 from galaxycgan.errors import UserError, first_few
 
 MAGIC = b"\x93NUMPY"
+#: The system may map 2 MB about each row that is touched, all of which counts as memory of the process.
+ROWS_AT_ONCE = 32
 
 
 def check_file(path, option):
@@ -35,10 +37,47 @@ def check_file(path, option):
     return path
 
 
-class NpyFile:
-    """An array in an npy file of any byte order and memory order, read row by row.
+class MappedArray:
+    """An array that lies in one piece in a file, read row by row.
 
     The file is mapped for each read and let go again, so memory stays small however large the file.
+
+    Parameters
+    ----------
+    file : Path or binary file
+    dtype, shape, offset, order
+        As `numpy.memmap` takes them.
+    """
+
+    def __init__(self, file, dtype, shape, offset=0, order="C"):
+        self.file, self.dtype, self.shape = file, np.dtype(dtype), tuple(shape)
+        self._place = {"offset": offset, "order": order}
+
+    def rows(self, index, cut=()):
+        """Return a copy of some rows.
+
+        Parameters
+        ----------
+        index : int array [k]
+        cut : tuple of slices
+            What is taken of each row.
+
+        Returns
+        -------
+        array [k, ...]
+        """
+        pieces = [self._mapped(cut, index[k : k + ROWS_AT_ONCE]) for k in range(0, len(index), ROWS_AT_ONCE)]
+        return np.concatenate(pieces or [self._mapped(cut, index)])
+
+    def _mapped(self, cut, index):
+        """Return a copy of a few rows."""
+        mapped = np.memmap(self.file, self.dtype, "r", shape=self.shape, **self._place)[(slice(None), *cut)]
+        consecutive = len(index) and index[-1] - index[0] == len(index) - 1 and np.all(np.diff(index) == 1)
+        return np.array(mapped[index[0] : index[-1] + 1] if consecutive else mapped[index], order="C")
+
+
+class NpyFile(MappedArray):
+    """An array in an npy file of any byte order and memory order.
 
     Parameters
     ----------
@@ -48,6 +87,7 @@ class NpyFile:
 
     Attributes
     ----------
+    path : Path
     shape : tuple of int
     dtype : numpy.dtype
     """
@@ -65,24 +105,8 @@ class NpyFile:
             raise UserError(f"{self.path}: {_reason(error)}") from None
         if not array.size:
             raise UserError(f"{self.path}: an array without elements, shape {list(array.shape)}")
-        self.shape, self.dtype = array.shape, array.dtype
-        self._mapping = {"dtype": array.dtype, "shape": array.shape, "offset": array.offset}
-        self._mapping["order"] = "C" if array.flags.c_contiguous else "F"
-
-    def rows(self, index):
-        """Return a copy of some rows.
-
-        Parameters
-        ----------
-        index : int array [k]
-
-        Returns
-        -------
-        array [k, ...]
-        """
-        mapped = np.memmap(self.path, mode="r", **self._mapping)
-        consecutive = len(index) and index[-1] - index[0] == len(index) - 1 and np.all(np.diff(index) == 1)
-        return np.array(mapped[index[0] : index[-1] + 1] if consecutive else mapped[index], order="C")
+        order = "C" if array.flags.c_contiguous else "F"
+        super().__init__(self.path, array.dtype, array.shape, array.offset, order)
 
 
 def _reason(error):
@@ -96,7 +120,7 @@ def _reason(error):
 
 
 def read_ids(path):
-    """Read the ids of the images.
+    """Read the ids of the images from an npy file.
 
     Returns
     -------
@@ -112,37 +136,15 @@ def read_ids(path):
     ids = file.rows(np.arange(file.shape[0]))
     if ids.dtype.kind == "u" and ids.max() > np.iinfo(np.int64).max:
         raise UserError(f"{path}: ids above 2^63 do not fit int64: {first_few(ids[ids > np.iinfo(np.int64).max])}")
-    ids = ids.astype(np.int64)
-    unique, counts = np.unique(ids, return_counts=True)
-    repeated = unique[counts > 1]
+    return unique_ids(ids.astype(np.int64), path)
+
+
+def unique_ids(ids, path):
+    """Return the ids of images; one that comes twice is an error."""
+    values, counts = np.unique(ids, return_counts=True)
+    repeated = values[counts > 1]
     if len(repeated):
         raise UserError(
             f"{path}: {len(repeated)} ids come more than once: {first_few(repeated)}; keep one image of each"
         )
     return ids
-
-
-def open_images(path, bands, n_ids, ids_path):
-    """Open an npy file of cutouts and check what can be told without reading them.
-
-    Returns
-    -------
-    NpyFile
-        [n, band, y, x]
-    """
-    file = NpyFile(path, "--images")
-    shape = list(file.shape)
-    if file.dtype.kind not in "fiu":
-        raise UserError(f"{path}: pixels must be real numbers, these are {file.dtype}")
-    if len(shape) != 4:
-        raise UserError(f"{path}: images must be [n, band, y, x], these are {shape}")
-    if shape[1] != len(bands):
-        raise UserError(
-            f"{path}: images {shape} [n, band, y, x] have {shape[1]} bands, but --bands {','.join(bands)} names"
-            f" {len(bands)}"
-        )
-    if shape[2] != shape[3]:
-        raise UserError(f"{path}: images must be square, these are {shape[2]}x{shape[3]} pixels")
-    if shape[0] != n_ids:
-        raise UserError(f"{path}: {shape[0]} images, but {ids_path} has {n_ids} ids; row i must belong to id i")
-    return file

@@ -1,22 +1,72 @@
-"""Reads survey tables with ids kept to the last digit, and gives them units. Knows no image."""
+"""Gives survey tables the training names, exact ids and units. Knows no file format and no image."""
 
-import gzip
-import warnings
-import zlib
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 
-from galaxycgan.catalogs.readers import check_file
-from galaxycgan.catalogs.schema import describe
+from galaxycgan.catalogs.schema import LEGAL_LABELS, describe
+from galaxycgan.catalogs.table_files import read_raw
 from galaxycgan.errors import UserError, first_few
 
 #: Columns that convert makes itself; a table's own column of that name is renamed.
 RESERVED = ("labelled", "kept")
 ID_COLUMNS = ("HSC_id", "COSMOS_id")
+#: Columns that are of no use in another unit than the schema's.
+NEED_UNIT = ("ra", "dec", "sep", "log_mass")
 WORDS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True}
 WORDS |= {"false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}
+
+
+@dataclass(frozen=True)
+class SurveyTable:
+    """A survey table under the training names.
+
+    Attributes
+    ----------
+    path : Path
+    frame : pandas.DataFrame
+        Nullable dtypes; HSC_id (and COSMOS_id where there is one) int64; ``selected`` bool; columns that the schema
+        knows in its units.
+    units, descriptions : dict
+        {column: astropy unit} and {column: text} where the file tells what the schema doesn't.
+    columns : dict
+        {training name: name in the file}, whether asked for or implied by the file's layout.
+    notes : tuple of str
+        What was converted or left out.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    units: dict
+    descriptions: dict
+    columns: dict
+    notes: tuple
+
+    def take(self, rows, bands):
+        """Take rows as a QTable with units.
+
+        Parameters
+        ----------
+        rows : int array [k]
+            Row numbers; -1: a row of missing values (NaN, masked, or '').
+        bands : iterable of str
+
+        Returns
+        -------
+        QTable [k]
+        """
+        table = QTable()
+        for name in self.frame.columns:
+            about = describe(name, bands)
+            unit = self.units.get(name, about.unit)
+            values = _column(self.frame[name], rows)
+            table[name] = values if unit is None or values.dtype.kind != "f" else values * unit
+            table[name].info.description = self.descriptions.get(name, about.description)
+        return table
 
 
 def parse_columns(text):
@@ -32,88 +82,99 @@ def parse_columns(text):
     return mapping
 
 
-def read_csv(path, mapping):
-    """Read a CSV, gzipped or not, under the training names.
+def read_table(path, mapping, *, option="--table", bands=()):
+    """Read a table of any known format under the training names.
 
-    Ids are read as text and must be whole numbers; blank cells of other columns are missing values, and integers stay
-    integers beside them.
+    Ids must be whole numbers; blank cells of other columns are missing values, and integers stay integers beside them.
 
     Parameters
     ----------
     path : str or Path
     mapping : dict
         {training name: name in the table}.
+    option : str
+        The option that names the file, for messages.
+    bands : iterable of str
+        Bands of the store, which some column names end with.
 
     Returns
     -------
-    pandas.DataFrame
-        Nullable dtypes; HSC_id (and COSMOS_id where there is one) int64; ``selected`` bool.
+    SurveyTable
     """
-    path = check_file(path, "--table")
-    with open(path, "rb") as file:
-        gzipped = file.read(2) == b"\x1f\x8b"
-    settings = {"compression": "gzip" if gzipped else None, "encoding": "utf-8-sig", "skipinitialspace": True}
-    try:
-        header = pd.read_csv(path, nrows=0, index_col=False, **settings)
-        names = {column.strip(): column for column in header.columns}
-        ids = {names[source]: str for source in (mapping.get(name, name) for name in ID_COLUMNS) if source in names}
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(path, dtype=ids, dtype_backend="numpy_nullable", index_col=False, **settings)
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise UserError(f"{path}: damaged gzip file") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable CSV: {str(error).strip().splitlines()[0]}") from None
-    frame.columns = [column.strip() for column in frame.columns]
-    frame = _rename(frame, mapping, path)
-    if not len(frame):
-        raise UserError(f"{path}: a table without rows")
+    raw = read_raw(path, option, [mapping.get(name, name) for name in ID_COLUMNS])
+    mapping = {name: source for name, source in raw.columns.items() if source not in mapping.values()} | mapping
+    new = _training_names(raw.frame, mapping, path)
+    frame = raw.frame.set_axis(list(new.values()), axis=1)
     for name in ID_COLUMNS:
         if name in frame:
-            frame[name] = _whole_numbers(frame[name], path, name)
+            frame[name] = whole_numbers(frame[name], path, name)
     if "selected" in frame:
         frame["selected"] = _flags(frame["selected"], path, "selected")
-    return frame
+    units = {new[name]: unit for name, unit in raw.units.items()}
+    notes = [f"column {name} has several values in a row: left out" for name in raw.left_out]
+    for name in list(units):
+        notes += _to_schema_unit(frame, name, units, bands, path)
+    descriptions = {new[name]: text for name, text in raw.descriptions.items()}
+    descriptions = {name: text for name, text in descriptions.items() if describe(name, bands).ucd == "meta"}
+    return SurveyTable(Path(path), frame, units, descriptions, mapping, tuple(notes))
 
 
-def _rename(frame, mapping, path):
-    """Give the columns their training names; a column whose name is taken gets ``_original`` appended."""
+def _training_names(frame, mapping, path):
+    """Return {name in the file: training name}; a column whose name is taken gets ``_original`` appended."""
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
         raise UserError(f"{path}: column '{repeated[0]}' comes twice")
-    missing = [source for source in mapping.values() if source not in frame]
-    require(frame, missing, path)
+    require(frame, [source for source in mapping.values() if source not in frame], path)
     taken = set(mapping) | set(RESERVED)
     to_training = {source: name for name, source in mapping.items()}
-    new = [to_training.get(name) or (f"{name}_original" if name in taken else name) for name in frame.columns]
-    return frame.set_axis(new, axis=1)
+    return {
+        name: to_training.get(name) or (f"{name}_original" if name in taken else name)
+        for name in map(str, frame.columns)
+    }
 
 
-def require(frame, names, path):
+def require(frame, names, path, way_out=""):
     """Refuse a table that lacks columns."""
     missing = [name for name in names if name not in frame]
     if missing:
         raise UserError(
             f"{path}: no column {', '.join(missing)}; it has {first_few(frame.columns, 30)}"
-            f" (--columns {missing[0]}=NAME_IN_TABLE maps names)"
+            f" (--columns {missing[0]}=NAME_IN_TABLE maps names{way_out})"
         )
 
 
-def _whole_numbers(texts, path, name):
-    """Turn a column of text into int64, or name the first row that isn't a whole number."""
-    texts = texts.fillna("").str.strip()
-    bad = np.flatnonzero(~texts.str.fullmatch(r"[+-]?\d{1,19}").to_numpy(dtype=bool))
+def whole_numbers(series, path, name):
+    """Turn a column of integers or text into int64, or name the first row that isn't a whole number.
+
+    Floats are refused even where they look whole: float64 can't hold ids above 2^53.
+    """
+    if pd.api.types.is_integer_dtype(series.dtype):
+        bad = np.flatnonzero(series.isna())
+        if not len(bad):
+            values = series.to_numpy()
+            _check_64_bits(values.dtype.kind == "u" and values.max() > np.iinfo(np.int64).max, path, name)
+            return values.astype(np.int64)
+        texts = series.astype("string").fillna("")
+    else:
+        texts = series.astype("string").fillna("").str.strip()
+        bad = np.flatnonzero(~texts.str.fullmatch(r"[+-]?\d{1,19}").to_numpy(dtype=bool))
     if len(bad):
         value = texts.iloc[bad[0]]
         what = f"'{value}' is not a whole number" if value else "blank"
+        kind = f"; the column is {series.dtype}" if pd.api.types.is_float_dtype(series.dtype) else ""
         raise UserError(
-            f"{path}: column {name}, row {bad[0] + 1} after the header: {what} ({len(bad)} such rows); ids are whole"
+            f"{path}: column {name}, row {bad[0] + 1} of the data: {what} ({len(bad)} such rows{kind}); ids are whole"
             " numbers written in full: remove the rows or write the ids as integers"
         )
     try:
         return texts.to_numpy(dtype=str).astype(np.int64)
     except OverflowError:
-        raise UserError(f"{path}: column {name} has numbers that do not fit 64 bits") from None
+        _check_64_bits(True, path, name)
+
+
+def _check_64_bits(too_large, path, name):
+    if too_large:
+        raise UserError(f"{path}: column {name} has numbers that do not fit 64 bits")
 
 
 def _flags(values, path, name):
@@ -123,7 +184,7 @@ def _flags(values, path, name):
     bad = np.flatnonzero(flags.isna())
     if len(bad):
         raise UserError(
-            f"{path}: column {name}, row {bad[0] + 1} after the header: '{values.iloc[bad[0]]}' is neither true nor"
+            f"{path}: column {name}, row {bad[0] + 1} of the data: '{values.iloc[bad[0]]}' is neither true nor"
             f" false ({len(bad)} such rows)"
         )
     return flags.to_numpy(dtype=bool)
@@ -138,33 +199,38 @@ def numbers(frame, name, path):
     bad = np.flatnonzero(values.isna() & column.notna() & (column.astype(str).str.strip() != ""))
     if len(bad):
         raise UserError(
-            f"{path}: column {name}, row {bad[0] + 1} after the header: '{column.iloc[bad[0]]}' is not a number"
+            f"{path}: column {name}, row {bad[0] + 1} of the data: '{column.iloc[bad[0]]}' is not a number"
             f" ({len(bad)} such rows)"
         )
     return values.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def to_qtable(frame, rows, bands):
-    """Take rows of a survey table as a QTable with units.
+def _to_schema_unit(frame, name, units, bands, path):
+    """Convert a column to the unit that the schema has for it; return notes on what was done.
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-    rows : int array [k]
-        Row numbers; -1: a row of missing values (NaN, masked, or '').
-    bands : iterable of str
-
-    Returns
-    -------
-    QTable [k]
+    Other columns keep the file's unit. Magnitudes are AB. Masses in solar masses whose numbers are legal logarithms
+    are taken for those: many catalogs give log10(M*) the unit of the mass.
     """
-    table = QTable()
-    for name in frame.columns:
-        about = describe(name, bands)
-        values = _column(frame[name], rows)
-        table[name] = values if about.unit is None or values.dtype.kind != "f" else values * about.unit
-        table[name].info.description = about.description
-    return table
+    unit, target = units[name], describe(name, bands).unit
+    if target is None or not pd.api.types.is_numeric_dtype(frame[name]):
+        return []
+    del units[name]
+    if unit == target or unit in (u.mag, u.dimensionless_unscaled, u.dex):
+        return []
+    if name == "ra" and unit == u.hour:
+        unit = u.hourangle
+    values = numbers(frame, name, path)
+    if unit == u.solMass and np.nanmax(np.where(np.isfinite(values), values, -np.inf)) < LEGAL_LABELS["log_mass"][1]:
+        return [f"column {name} has the unit {unit}: its numbers were taken for log10 of that"]
+    try:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            frame[name] = (values * unit).to_value(target)
+    except u.UnitConversionError:
+        if name in NEED_UNIT:
+            raise UserError(f"{path}: column {name} has the unit {unit}, which is no {target}") from None
+        units[name] = unit
+        return []
+    return [f"column {name} was converted from {unit} to {target}"]
 
 
 def _column(series, rows):
@@ -175,6 +241,8 @@ def _column(series, rows):
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)[rows]
         values[absent] = np.nan
         return values
+    if kind == "u" and series.max() <= np.iinfo(np.int64).max:
+        kind = "i"
     if kind in "ib":
         target = np.int64 if kind == "i" else bool
         mask = absent | series.isna().to_numpy()[rows]

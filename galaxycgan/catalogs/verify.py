@@ -1,4 +1,4 @@
-"""The commands ``info`` and ``verify``: what is in a store, whether a store or FITS catalog is sound, what differs."""
+"""The command ``verify``: whether a store or a FITS catalog is sound, and in what two of them differ."""
 
 import hashlib
 from pathlib import Path
@@ -6,72 +6,13 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from galaxycgan.catalogs.checked import CheckedImages
 from galaxycgan.catalogs.fits import list_hdus
-from galaxycgan.catalogs.schema import MISSING_INT
-from galaxycgan.catalogs.store import NO_SPLIT, SPLITS, GalaxyStore, find_store, split_of
+from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, find_store, split_of
 from galaxycgan.errors import UserError, first_few
 
 CHUNK_BYTES = 8 << 20
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-
-
-def info(config, context):
-    """Print what is in each store.
-
-    Parameters
-    ----------
-    config : galaxycgan.config.Info
-    context : galaxycgan.context.Context
-    """
-    for path in config.files or [find_store()]:
-        context.say(summary(GalaxyStore(path)))
-
-
-def summary(store):
-    """Describe a store in a page of text: images, splits, columns with units and ranges, provenance."""
-    made = store.provenance
-    kind = "synthetic" if store.synthetic else "real"
-    bands = ", ".join(f"{band} ({name})" for band, name in zip(store.bands, store.filters, strict=True))
-    psf = ", ".join("unknown" if np.isnan(value) else f"{value:g}" for value in store.psf_fwhm)
-    counts = [f"{name} {np.sum(store.split == value):,}" for name, value in SPLITS.items()]
-    counts.append(f"none {np.sum(store.split == NO_SPLIT):,}")
-    noiseless = ", with noiseless images" if store.has_noiseless else ""
-    lines = [
-        f"{store.path}: {store.n:,} {kind} galaxies{noiseless}",
-        f"  images   {store.size}x{store.size} pixels of {store.pixel_scale:g} arcsec, {store.pixel_unit}",
-        f"  bands    {bands}; PSF FWHM in arcsec: {psf}",
-        f"  splits   {', '.join(counts)}",
-        f"  made     {store.created} by galaxycgan {store.header.tool_version}, git {made.get('tool', {}).get('git')}",
-        f"  content  {store.fingerprint}",
-    ]
-    if store.header.mass_convention:
-        lines.append(f"  masses   {store.header.mass_convention}")
-    if store.matches is not None:
-        lines.append(f"  matches  {len(store.matches):,} rows of the survey table")
-    lines += [f"  source   {one['file']} sha256 {one['sha256']}" for one in made.get("sources", {}).values()]
-    return "\n".join([*lines, *_column_lines(store)])
-
-
-def _column_lines(store):
-    """Return one line for each column: name, unit, smallest, median and largest value, number of missing ones."""
-    lines = [f"  {'column':<16}{'unit':<14}{'min':>20}{'median':>20}{'max':>20}{'missing':>9}"]
-    for name in store.columns:
-        values = store.column(name)
-        unit = getattr(store.table[name], "unit", None)
-        if values.dtype.kind == "b":
-            lines.append(f"  {name:<16}{'flag':<14}{values.sum():>20,} true of {len(values):,}")
-            continue
-        if values.dtype.kind == "U":
-            lines.append(f"  {name:<16}{'text':<14}{len(np.unique(values)):>20,} different")
-            continue
-        good = values[np.isfinite(values) if values.dtype.kind == "f" else values != MISSING_INT]
-        style = ".6g" if values.dtype.kind == "f" else "d"
-        # Integers have the lower median: a mean of two ids is no id.
-        middle = np.sort(good)[(len(good) - 1) // 2] if len(good) else None
-        three = (good.min(), middle, good.max()) if len(good) else ()
-        numbers = "".join(f"{format(value, style):>20}" for value in three) or f"{'':>60}"
-        lines.append(f"  {name:<16}{unit or '':<14}{numbers}{len(values) - len(good):>9,}")
-    return lines
 
 
 def verify(config, context):
@@ -128,48 +69,64 @@ def store_problems(path):
     UserError
         Where it can't be opened as a store at all.
     """
-    store = GalaxyStore(path)
-    with store.open() as file:
-        missing = [name for name in (store.id_column, "split", "catalog") if name not in file]
-        if missing:
-            return [f"dataset {', '.join(missing)} is missing"]
-        problems = _image_problems(store, file)
-        for name in sorted((set(file) | set(store.checksums)) - {"images", "noiseless"}):
-            if name not in file or name not in store.checksums:
-                problems.append(f"{name}: {'dataset' if name not in file else 'checksum'} is missing")
-            elif hashlib.sha256(np.ascontiguousarray(file[name][()])).hexdigest() != store.checksums[name]:
-                problems.append(f"{name}: wrong checksum")
-        lengths = {name: len(file[name]) for name in (store.id_column, "split", "catalog")}
+    with GalaxyStore(path) as store, store.open() as file:
+        images = [text for name in ("images", "noiseless") for text in _image_problems(store, file, name)]
+        return images + table_problems(store, file)
+
+
+def table_problems(store, file):
+    """Return what is wrong with all of a store but its images.
+
+    Parameters
+    ----------
+    store : GalaxyStore
+    file : h5py.File
+        The store, open.
+
+    Returns
+    -------
+    list of str
+    """
+    needed = (store.id_column, "split", "catalog")
+    problems = []
+    for name in sorted((set(file) | set(store.checksums) | set(needed)) - {"images", "noiseless"}):
+        if name not in file or name not in store.checksums:
+            problems.append(f"{name}: {'dataset' if name not in file else 'checksum'} is missing")
+        elif hashlib.sha256(np.ascontiguousarray(file[name][()])).hexdigest() != store.checksums[name]:
+            problems.append(f"{name}: wrong checksum")
+    lengths = {name: len(file[name]) for name in needed if name in file}
     wrong = [f"{name} has {length:,}" for name, length in lengths.items() if length != store.n]
     if wrong:
-        return [*problems, f"{store.n:,} images, but {', '.join(wrong)} rows"]
-    return problems + _row_problems(store)
+        problems.append(f"{store.n:,} images, but {', '.join(wrong)} rows")
+    return problems if wrong or len(lengths) < len(needed) else problems + _row_problems(store)
 
 
-def _image_problems(store, file):
-    """Check checksums and finiteness of the images, piece by piece."""
-    problems = []
-    step = max(1, CHUNK_BYTES // (4 * len(store.bands) * store.size**2))
-    for name, read in (("images", store.images), ("noiseless", store.noiseless)):
-        if name not in file:
-            if name in store.checksums:
-                problems.append(f"{name}: dataset is missing")
-            continue
-        if file[name].shape != (store.n, len(store.bands), store.size, store.size):
-            problems.append(f"{name}: shape {file[name].shape} does not fit {len(store.bands)} bands")
-            continue
-        digest, bad = hashlib.sha256(), []
-        for start in range(0, store.n, step):
-            chunk = read(slice(start, start + step))
-            digest.update(chunk)
-            bad.append(~np.isfinite(chunk).all(axis=(1, 2, 3)))
-        bad = np.flatnonzero(np.concatenate(bad)) if bad else np.zeros(0, int)
-        if len(bad):
-            ids = first_few(file[store.id_column][()][bad])
-            problems.append(f"{name}: {len(bad)} have pixels that are NaN or infinite: {store.id_column} {ids}")
-        if digest.hexdigest() != store.checksums.get(name):
+def _image_problems(store, file, name):
+    """Check checksum and finiteness of a dataset of images, piece by piece."""
+    if name not in file:
+        return [f"{name}: dataset is missing"] if name in store.checksums else []
+    if file[name].shape != (store.n, len(store.bands), store.size, store.size):
+        return [f"{name}: shape {file[name].shape} does not fit {len(store.bands)} bands"]
+    problems, bad = [], []
+    with CheckedImages(store, name) as checked:
+        for rows, images in checked.read(store.n):
+            bad += rows[_not_finite(images)].tolist()
+        if bad:
+            ids = file[store.id_column][()][bad] if len(file.get(store.id_column, ())) == store.n else ["unknown"]
+            which = f"{store.id_column} {first_few(ids)}"
+            problems.append(f"{name}: {len(bad):,} have pixels that are NaN or infinite: {which}")
+        if not checked.is_intact():
             problems.append(f"{name}: wrong checksum")
     return problems
+
+
+def _not_finite(images):
+    """Tell which images have a pixel that is NaN or infinite: bool [k]."""
+    flat = images.reshape(len(images), -1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        bad = ~np.isfinite(flat.sum(axis=1))  # three times as fast as to ask each pixel, but huge ones overflow
+    bad[bad] = ~np.isfinite(flat[bad]).all(axis=1)
+    return bad
 
 
 def _row_problems(store):
@@ -186,13 +143,23 @@ def _row_problems(store):
     elif np.any(store.column(store.id_column) != ids):
         row = int(np.argmax(store.column(store.id_column) != ids))
         problems.append(f"catalog: misaligned with the ids from row {row} on ({store.id_column} {ids[row]})")
-    assigned = store.split != NO_SPLIT
-    expected = split_of(ids, store.header.split_salt, store.header.split_fractions)
-    wrong = assigned & (store.split != expected)
-    if wrong.any() and not store.synthetic:
-        problems.append(f"split: {wrong.sum()} are not what the hash of the id says: {first_few(ids[wrong])}")
     if store.matches is not None and not np.isin(store.matches[store.id_column], ids).all():
         problems.append("matches: rows of ids that are not in the store")
+    return problems + _split_problems(store)
+
+
+def _split_problems(store):
+    """Check the split against the hash of the ids: a galaxy in the wrong one lets a network see its own test."""
+    if store.synthetic:
+        return []
+    problems, assigned = [], store.split != NO_SPLIT
+    wrong = assigned & (store.split != split_of(store.ids, store.header.split_salt, store.header.split_fractions))
+    if wrong.any():
+        problems.append(f"split: {wrong.sum():,} are not what the hash of the id says: {first_few(store.ids[wrong])}")
+    if "labelled" in store.columns:
+        odd = assigned & ~store.column("labelled")
+        if odd.any():
+            problems.append(f"split: {odd.sum():,} without labels are in a split: {first_few(store.ids[odd])}")
     return problems
 
 

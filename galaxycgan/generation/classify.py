@@ -9,6 +9,7 @@ from astropy.io import fits
 
 from galaxycgan import __version__
 from galaxycgan.catalogs.export import ascii_text
+from galaxycgan.catalogs.fits import add_cards
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, sha256_file
@@ -79,11 +80,14 @@ def _table(store, probability, target, model_sha256, created):
     ):
         table.header[f"TCOMM{k}"] = comment
         table.header[f"TUCD{k}"] = ucd
-    table.header["TARGET"] = (ascii_text(target), "condition that the probability is for")
-    table.header["STORE"] = (ascii_text(os.path.basename(store.path)), "store that was classified")
-    table.header["STORESHA"] = (store.fingerprint, "fingerprint of the store")
-    table.header["MODELSHA"] = (model_sha256, "SHA-256 of the classifier")
-    table.header["CREATOR"] = (f"galaxycgan {__version__}", "software")
-    table.header["DATE"] = (created.rstrip("Z"), "time of the request (UTC)")
+    cards = [
+        ("TARGET", ascii_text(target), "condition that the probability is for"),
+        ("STORE", ascii_text(os.path.basename(store.path)), "store that was classified"),
+        ("STORESHA", store.fingerprint, "fingerprint of the store"),
+        ("MODELSHA", model_sha256, "SHA-256 of the classifier"),
+        ("CREATOR", f"galaxycgan {__version__}", "software"),
+        ("DATE", created.rstrip("Z"), "time of the request (UTC)"),
+    ]
+    add_cards(table.header, cards)
     table.add_checksum(when=created)
     return table

@@ -1,0 +1,100 @@
+"""The command ``info``: what is in a store, on a page of text. Judges nothing."""
+
+import numpy as np
+
+from galaxycgan.catalogs.schema import MISSING_INT
+from galaxycgan.catalogs.store import NO_SPLIT, SPLITS, GalaxyStore, find_store
+
+
+def info(config, context):
+    """Print what is in each store.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.Info
+    context : galaxycgan.context.Context
+    """
+    for path in config.files or [find_store()]:
+        context.say(summary(GalaxyStore(path)))
+
+
+def summary(store):
+    """Describe a store in a page of text: images, splits, columns with units and ranges, provenance."""
+    made = store.provenance
+    kind = "synthetic" if store.synthetic else "real"
+    bands = ", ".join(f"{band} ({name})" for band, name in zip(store.bands, store.filters, strict=True))
+    psf = ", ".join("unknown" if np.isnan(value) else f"{value:g}" for value in store.psf_fwhm)
+    counts = [f"{name} {np.sum(store.split == value):,}" for name, value in SPLITS.items()]
+    counts.append(f"none {np.sum(store.split == NO_SPLIT):,}")
+    noiseless = ", with noiseless images" if store.has_noiseless else ""
+    lines = [
+        f"{store.path}: {store.n:,} {kind} galaxies{noiseless}",
+        f"  images   {store.size}x{store.size} pixels of {store.pixel_scale:g} arcsec, {store.pixel_unit}",
+        f"  bands    {bands}; PSF FWHM in arcsec: {psf}",
+        f"  splits   {', '.join(counts)}",
+        f"  made     {store.created} by galaxycgan {store.header.tool_version}, git {made.get('tool', {}).get('git')}",
+        f"  content  {store.fingerprint}",
+    ]
+    if store.header.mass_convention:
+        lines.append(f"  masses   {store.header.mass_convention}")
+    if store.matches is not None:
+        lines.append(f"  matches  {len(store.matches):,} rows of the survey table")
+    lines += [_source_line(one) for one in made.get("sources", {}).values()]
+    return "\n".join([*lines, *split_lines((made.get("report") or {}).get("splits")), *_column_lines(store)])
+
+
+def _source_line(source):
+    """Say what a store was made from: a file, or another store."""
+    if "fingerprint" in source:
+        return f"  source   {source['file']}, store of {source['n']:,}, content {source['fingerprint']}"
+    return f"  source   {source['file']} sha256 {source['sha256']}"
+
+
+def split_lines(splits):
+    """Return a line for each split and label: are the split's galaxies like those it is trained on?
+
+    Parameters
+    ----------
+    splits : dict or None
+        As `report.split_report` returns it; a store of an older galaxycgan has counts only, which are left out.
+
+    Returns
+    -------
+    list of str
+    """
+    lines = [f"  {'split':<8}{'n':>10}  {'label':<16}{'5%':>12}{'median':>12}{'95%':>12}{'p, like train':>15}"]
+    for split in SPLITS:
+        facts = (splits or {}).get(split)
+        for label, values in facts.items() if isinstance(facts, dict) else ():
+            if label != "n":
+                numbers = "".join(f"{_number(value, '.5g'):>12}" for value in values["quantiles"] or [None] * 3)
+                head = f"  {split:<8}{facts['n']:>10,}  {label:<16}"
+                lines.append(f"{head}{numbers}{_number(values['ks_p'], '.2g'):>15}")
+    return lines if len(lines) > 1 else []
+
+
+def _number(value, style):
+    """Write a number that may be missing."""
+    return "-" if value is None else format(value, style)
+
+
+def _column_lines(store):
+    """Return one line for each column: name, unit, smallest, median and largest value, number of missing ones."""
+    lines = [f"  {'column':<16}{'unit':<14}{'min':>20}{'median':>20}{'max':>20}{'missing':>9}"]
+    for name in store.columns:
+        values = store.column(name)
+        unit = getattr(store.table[name], "unit", None)
+        if values.dtype.kind == "b":
+            lines.append(f"  {name:<16}{'flag':<14}{values.sum():>20,} true of {len(values):,}")
+            continue
+        if values.dtype.kind == "U":
+            lines.append(f"  {name:<16}{'text':<14}{len(np.unique(values)):>20,} different")
+            continue
+        good = values[np.isfinite(values) if values.dtype.kind == "f" else values != MISSING_INT]
+        style = ".6g" if values.dtype.kind == "f" else "d"
+        # Integers have the lower median: a mean of two ids is no id.
+        middle = np.sort(good)[(len(good) - 1) // 2] if len(good) else None
+        three = (good.min(), middle, good.max()) if len(good) else ()
+        numbers = "".join(f"{format(value, style):>20}" for value in three) or f"{'':>60}"
+        lines.append(f"  {name:<16}{unit or '':<14}{numbers}{len(values) - len(good):>9,}")
+    return lines

@@ -1,0 +1,106 @@
+"""Which galaxy of which store goes where when stores are merged. Reads no image and writes nothing."""
+
+import json
+
+import numpy as np
+
+from galaxycgan.catalogs.columns import PlainColumn
+from galaxycgan.errors import UserError, first_few
+
+
+class Plan:
+    """Which galaxy of which store comes where.
+
+    A galaxy is known by its HSC_id. A synthetic one is known by its SYN_id among those of the same recipe, seed and
+    generator: stores that are parts of one catalog keep their SYN_ids, others are numbered anew.
+
+    Parameters
+    ----------
+    stores : list of GalaxyStore
+        Each sorted by id.
+    duplicates : str
+        'refuse', or 'first': the store named first gives the galaxy.
+
+    Attributes
+    ----------
+    n : int
+    source, row : int64 array [n]
+        Store, from 0, and row there of each galaxy.
+    ids : int64 array [n]
+    renumbered : bool
+    remarks : list of str
+        What the user should know.
+    """
+
+    def __init__(self, stores, duplicates):
+        self.stores, self.remarks = stores, []
+        origins = [_origin(store) for store in stores]
+        catalogs = list(dict.fromkeys(origins))
+        self.renumbered = len(catalogs) > 1
+        lengths = [store.n for store in stores]
+        source = np.repeat(np.arange(len(stores)), lengths)
+        row = np.concatenate([np.arange(n) for n in lengths])
+        ids = np.concatenate([store.ids for store in stores])
+        for store in stores:
+            if np.any(np.diff(store.ids) < 0):
+                raise UserError(f"{store.path}: {store.id_column} is not sorted; such a store can't be merged")
+        catalog = np.array([catalogs.index(origin) for origin in origins])[source]
+        order = np.lexsort((source, ids, catalog))
+        same = (np.diff(ids[order]) == 0) & (np.diff(catalog[order]) == 0)
+        kept = order[np.concatenate([[True], ~same])] if len(order) else order
+        self._judge(ids[order[1:]][same], duplicates)
+        self.n, self.source, self.row = len(kept), source[kept], row[kept]
+        self.ids = np.arange(self.n) if self.renumbered else ids[kept]
+        if self.renumbered:
+            self.remarks.append("SYN_id numbered anew; the columns source and source_SYN_id tell where each came from")
+            self._warn_of_shared_seeds(origins)
+
+    def _judge(self, repeated, duplicates):
+        """Refuse galaxies that are in several stores, or count them."""
+        if not len(repeated):
+            return
+        name, repeated = self.stores[0].id_column, np.unique(repeated)
+        text = f"{len(repeated):,} galaxies are in several of the stores: {name} {first_few(repeated)}"
+        if duplicates != "first":
+            raise UserError(
+                f"{first_few([store.path for store in self.stores])}: {text};"
+                " --duplicates first keeps each from the store that is named first"
+            )
+        self.remarks.append(f"{text}; kept from the store named first")
+
+    def _warn_of_shared_seeds(self, origins):
+        """Tell of catalogs of one generator and one seed, whose galaxies are not independent."""
+        requests = {origin: json.loads(origin) for origin in origins if origin.startswith("{")}
+        keys = [(one.get("generator_sha256"), (one.get("recipe") or {}).get("seed")) for one in requests.values()]
+        if len(set(keys)) < len(keys):
+            self.remarks.append(
+                "warning: catalogs of the same GAN and seed share latent numbers and noise, row by row: their"
+                " galaxies are not independent; generate one of them with another --seed"
+            )
+
+    def places(self, source):
+        """Return for each row of a store its row in the merged one, -1 where it is left out: int64 [n of the store]."""
+        places = np.full(self.stores[source].n, -1)
+        mine = np.flatnonzero(self.source == source)
+        places[self.row[mine]] = mine
+        return places
+
+    def take(self, parts):
+        """Bring values of all stores, [n of each store], into the merged order."""
+        starts = np.cumsum([0, *(store.n for store in self.stores[:-1])])
+        rows = starts[self.source] + self.row
+        return parts.take(rows) if isinstance(parts, PlainColumn) else np.concatenate(parts)[rows]
+
+
+def _origin(store):
+    """Return what tells one set of ids from another: '' for real galaxies, a catalog's request for synthetic ones."""
+    if not store.synthetic:
+        return ""
+    made = store.provenance
+    while made.get("command") == "select":
+        made = made["sources"]["store"]["provenance"]
+    request = made.get("request")
+    if not request:
+        return store.fingerprint
+    recipe = {key: value for key, value in (request.get("recipe") or {}).items() if key != "n"}
+    return json.dumps(request | {"recipe": recipe}, sort_keys=True)

@@ -1,0 +1,114 @@
+"""Whose image is whose: the id of each image, and where its object is on the sky. Knows no pixel and no label."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from galaxycgan.catalogs.matching import check_positions
+from galaxycgan.catalogs.readers import MAGIC, check_file, read_ids, unique_ids
+from galaxycgan.catalogs.tables import numbers, read_table, require
+from galaxycgan.errors import UserError, first_few
+
+DEFAULT_IDS = "data/HSC_ids.npy"
+#: How pickles and npz archives begin: `read_ids` says what is wrong with them.
+NUMPY_STARTS = (MAGIC, b"PK", b"\x80")
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects in the images.
+
+    Attributes
+    ----------
+    ids : int64 array [n]
+        Unique; row i belongs to image i.
+    ra, dec : float64 array [n] or None
+        Degrees, ICRS.
+    path : Path or None
+        The file of `--ids`; None where the images tell the ids.
+    """
+
+    ids: np.ndarray
+    ra: np.ndarray | None = None
+    dec: np.ndarray | None = None
+    path: Path | None = None
+
+
+def find_objects(config, source, columns):
+    """Read the ids and positions of the images' objects from `--ids` or from the images themselves.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.Convert
+    source : CutoutSource
+    columns : dict
+        {training name: name in the user's tables}.
+
+    Returns
+    -------
+    Objects
+    """
+    told = source.told
+    if told.ids is not None and not config.ids:
+        found = Objects(told.ids, told.ra, told.dec)
+    elif told.ids is not None:
+        found = _placed(told.ids, _from_file(config.ids, columns), source.path)
+    else:
+        found = _from_file(config.ids or DEFAULT_IDS, columns)
+        if source.n != len(found.ids):
+            raise UserError(
+                f"{source.path}: {source.n} images, but {found.path} has {len(found.ids)} ids; row i must belong to"
+                " id i"
+            )
+    if config.match_radius:
+        _require_positions(found, source.path)
+    return found
+
+
+def _from_file(path, columns):
+    """Read the file of `--ids`: an npy file, or a table with HSC_id and perhaps ra and dec."""
+    with open(check_file(path, "--ids"), "rb") as file:
+        start = file.read(len(MAGIC))
+    if start.startswith(NUMPY_STARTS):
+        return Objects(read_ids(path), path=Path(path))
+    table = read_table(path, {}, option="--ids")
+    names = {name: name if name in table.frame else columns.get(name, name) for name in ("HSC_id", "ra", "dec")}
+    if names["HSC_id"] != "HSC_id" and names["HSC_id"] in table.frame:
+        table = read_table(path, {"HSC_id": names["HSC_id"]}, option="--ids")
+    require(table.frame, ("HSC_id",), path)
+    ids = unique_ids(table.frame["HSC_id"].to_numpy(), path)
+    if not {names["ra"], names["dec"]} <= set(table.frame):
+        return Objects(ids, path=Path(path))
+    ra, dec = (numbers(table.frame, names[name], path) for name in ("ra", "dec"))
+    check_positions(ra, dec, path)
+    return Objects(ids, ra, dec, Path(path))
+
+
+def _placed(ids, listed, images_path):
+    """Return the images' own ids with the positions of a list."""
+    if listed.ra is None:
+        raise UserError(
+            f"{listed.path}: --ids is not needed, {images_path} tells the ids; it may be a table of positions"
+        )
+    order = np.argsort(listed.ids)
+    rows = order[np.minimum(np.searchsorted(listed.ids, ids, sorter=order), len(order) - 1)]
+    missing = ids[listed.ids[rows] != ids]
+    if len(missing):
+        raise UserError(f"{listed.path}: {len(missing)} images of {images_path} are not in it: {first_few(missing)}")
+    return Objects(ids, listed.ra[rows], listed.dec[rows], listed.path)
+
+
+def _require_positions(found, images_path):
+    """Refuse a match on the sky where objects have no position."""
+    if found.ra is None:
+        raise UserError(
+            f"{found.path or images_path}: --match-radius needs the position of each image's object: give --ids a table"
+            " with HSC_id, ra and dec (degrees)"
+        )
+    blank = ~(np.isfinite(found.ra) & np.isfinite(found.dec))
+    if blank.any():
+        raise UserError(
+            f"{found.path or images_path}: {blank.sum()} of {len(blank)} objects have no position (ra, dec): HSC_id"
+            f" {first_few(found.ids[blank])}"
+        )

@@ -1,0 +1,159 @@
+"""What became of every row and every image of a conversion, as JSON and in words. Knows no file."""
+
+import numpy as np
+
+from galaxycgan.catalogs.header import SPLITS
+from galaxycgan.catalogs.matching import IMAGE_FATES, ROW_FATES
+from galaxycgan.errors import first_few
+
+#: So many ids of each kind go into the report.
+LISTED_IDS = 1000
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+def make_report(matching, ids, n_rows, bad, incomplete):
+    """Count where rows and images went.
+
+    Parameters
+    ----------
+    matching : Matching
+    ids : int64 array [n]
+    n_rows : int
+        Length of the table.
+    bad, incomplete : bool array [n]
+        Images that are left out, and those among them that lack a band.
+
+    Returns
+    -------
+    dict
+        JSON values; the first `LISTED_IDS` ids of images without labels or left out are listed.
+    """
+    left_out = (matching.image >= 0) & bad[matching.image]
+    rows = {fate: int(np.sum((matching.row_fate == k) & ~left_out)) for k, fate in enumerate(ROW_FATES)}
+    rows["image left out"] = int(left_out.sum())
+    of_images = {fate: (matching.image_fate == k) & ~bad for k, fate in enumerate(IMAGE_FATES)}
+    of_images |= {"bad pixels": bad & ~incomplete, "lacks a band": bad & incomplete}
+    lists = {fate: ids[which] for fate, which in of_images.items() if fate != "labelled"}
+    counts = {fate: int(which.sum()) for fate, which in of_images.items()}
+    return {
+        "images": {"in file": len(ids), "stored": int(np.sum(~bad)), **counts},
+        "rows": {"in table": n_rows, **rows},
+        "images with several selected rows": matching.ambiguous,
+        "HSC_ids": {fate: np.sort(values)[:LISTED_IDS].tolist() for fate, values in lists.items() if len(values)},
+    }
+
+
+def split_report(split, labels):
+    """Say how alike the splits are: quantiles of each label, and a Kolmogorov-Smirnov test against train.
+
+    Parameters
+    ----------
+    split : int8 array [n]
+    labels : dict
+        {name: float64 array [n]}.
+
+    Returns
+    -------
+    dict
+        {split: {'n', label: {'quantiles': [5%, 50%, 95%], 'ks_p': p-value or None}}}; a p-value below 0.001 or so says
+        that the split is not a fair sample (or that its galaxies are not independent, as in clusters).
+    """
+    members = {name: split == value for name, value in SPLITS.items()}
+    found = {name: {"n": int(which.sum())} for name, which in members.items()}
+    for label, values in labels.items():
+        good = {name: values[which & np.isfinite(values)] for name, which in members.items()}
+        for name, some in good.items():
+            quantiles = [float(value) for value in np.quantile(some, QUANTILES)] if len(some) else None
+            p_value = None if name == "train" else _ks_p(good["train"], some)
+            found[name][label] = {"quantiles": quantiles, "ks_p": p_value}
+    return found
+
+
+def _ks_p(a, b):
+    from scipy.stats import ks_2samp
+
+    return float(ks_2samp(a, b, method="asymp").pvalue) if min(len(a), len(b)) > 1 else None
+
+
+def sep_report(sep):
+    """Return median, 95% quantile and largest of the distances of kept matches in arcsec, or None."""
+    good = sep[np.isfinite(sep)]
+    return [float(value) for value in np.quantile(good, (0.5, 0.95, 1.0))] if len(good) else None
+
+
+def in_words(report, config, names):
+    """Say where rows and images went and why.
+
+    Parameters
+    ----------
+    report : dict
+        Of `make_report`, with 'splits', 'sep_arcsec' and 'notes'.
+    config : galaxycgan.config.Convert
+    names : dict
+        Names of the files by option.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    images, rows = report["images"], report["rows"]
+    by = f"position, within {config.match_radius:g} arcsec" if config.match_radius else "HSC_id"
+    lines = [f"images: {images['in file']:,} in {names['images']}"]
+    lines += _counts(
+        images,
+        {
+            "labelled": f"have labels ({config.labels})",
+            "no row": "have no row in the table: stored without labels, in no split",
+            "only unselected rows": "have only rows with selected=False: stored without labels, in no split",
+            "illegal labels": "have illegal labels (--bad-rows drop): stored without labels, in no split",
+            "bad pixels": "have NaN or infinite pixels (--bad-pixels drop): left out",
+            "lacks a band": "lack a band (--bad-pixels drop): left out",
+        },
+        always=3,
+    )
+    lines.append(f"rows: {rows['in table']:,} in {names['table']}, matched by {by}")
+    several = report["images with several selected rows"]
+    lines += _counts(
+        rows,
+        {
+            "kept": "give an image its labels",
+            "another match": f"are further matches of such an image (rule: {config.duplicates}; {several:,} images had"
+            " several): kept in matches",
+            "not selected": "belong to an image and have selected=False: kept in matches",
+            "no image": "have no image: left out",
+            "no position": "have no position: left out",
+            "illegal labels": "have illegal labels (--bad-rows drop): kept in matches",
+            "image left out": "belong to an image that was left out",
+        },
+        always=4,
+    )
+    if report["sep_arcsec"]:
+        middle, far, largest = report["sep_arcsec"]
+        lines.append(f"  kept matches lie {middle:.3g} arcsec away (median), 95% within {far:.3g}, all {largest:.3g}")
+    lines += [f"  HSC_id {first_few(ids)}: {fate}" for fate, ids in report["HSC_ids"].items()]
+    lines += _split_lines(report["splits"])
+    lines += [f"note: {note}" for note in report["notes"]]
+    return "\n".join(lines)
+
+
+def _counts(counts, texts, always):
+    """Return a line for each count; of those after the first `always`, only where there are any."""
+    return [f"  {counts[fate]:,} {text}" for k, (fate, text) in enumerate(texts.items()) if counts[fate] or k < always]
+
+
+def _split_lines(splits):
+    """Return a line for each split: size, quantiles of each label, p-value against train."""
+    lines = [
+        "splits, with 5, 50 and 95% of each label (p: chance of such a difference from train, Kolmogorov-Smirnov):"
+    ]
+    total = max(1, sum(about["n"] for about in splits.values()))
+    for name, about in splits.items():
+        parts = []
+        for label, values in about.items():
+            if label == "n" or values["quantiles"] is None:
+                continue
+            p_value = "" if values["ks_p"] is None else f" (p {values['ks_p']:.2g})"
+            parts.append(f"{label} {' '.join(f'{value:.4g}' for value in values['quantiles'])}{p_value}")
+        lines.append(f"  {name} {about['n']:,} ({about['n'] / total:.1%})" + (f": {'; '.join(parts)}" if parts else ""))
+    return lines
