@@ -1,7 +1,7 @@
 """The command `mock`: an HSC-like survey with known truth, in the files of a real one. Knows no store.
 
 What galaxies there are is in `mock_population`, what they look like in `mock_render`; here are ids, patches of the
-survey, the table with its repeated matches, and the files.
+survey, the table with its repeated matches, and the files. Galaxies of a real table come from `mock_table`.
 """
 
 import concurrent.futures
@@ -16,17 +16,21 @@ import numpy as np
 import pandas as pd
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path, read_json, write_json
+from galaxycgan.files import atomic_path, read_json, sha256_file, write_json
 from galaxycgan.images.bands import parse_bands
 from galaxycgan.mock_population import BANDS, I_LIMIT, Galaxies, I, draw_population
 from galaxycgan.mock_render import PATCHES, Renderer, draw_pool, render_in_worker, start_worker
+from galaxycgan.mock_table import complete, read_galaxies
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.randomness import generator
 
 IDS, IMAGES, TABLE, TRUTH = "HSC_ids.npy", "images.small.npy", "2018_02_23-all_objects.csv", "truth.csv"
 #: The options of the command; written last, so that its presence says that the survey is complete.
 OPTIONS = "mock.json"
+#: Objects with an image where neither --n nor --table tells: as many as in 2018.
+OBJECTS = 1866
 SIZES = range(32, 129)
+LIMITS = (20.0, 27.0)
 POPULATIONS = ("dwarf-search", "flux-limited")
 #: Shares of the objects with an image: no row in the table; only rows that are not selected. Beside them: a row and no
 #: image. Of all of these: a second match. Of the rows: no magnitudes.
@@ -53,12 +57,15 @@ def make_survey(config, context):
     """
     bands = _check_options(config)
     out = Path(config.out)
+    galaxies = _read_galaxies(config) if config.table else None
     options = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "workers", "overwrite")}
+    if config.table:
+        options["table"] += f" (sha256 {sha256_file(config.table)})"
     if _already_made(out, options, config.overwrite):
         context.say(f"{out}: this survey is there already, nothing to do")
         return
 
-    objects = draw_objects(config.n, config.population, config.seed)
+    objects = draw_objects(config, galaxies)
     table = make_table(objects, bands, config.seed)
     with contextlib.ExitStack() as stack:
         paths = {name: stack.enter_context(atomic_path(out / name)) for name in (TRUTH, TABLE, IDS, IMAGES)}
@@ -69,7 +76,7 @@ def make_survey(config, context):
         make_truth(objects, facts).to_csv(paths[TRUTH], index=False)
         (out / OPTIONS).unlink(missing_ok=True)
     write_json(out / OPTIONS, {"options": options, **tool_stamp(), "created": context.created})
-    _summarise(out, objects, table, config.population, context)
+    _summarise(out, objects, table, galaxies, config, context)
 
 
 def _check_options(config):
@@ -80,8 +87,12 @@ def _check_options(config):
             raise UserError(f"--bands {config.bands}: the mock has no band '{band}', choose among {','.join(BANDS)}")
     if config.population not in POPULATIONS:
         raise UserError(f"--population {config.population}: must be one of {', '.join(POPULATIONS)}")
-    if config.n < 1:
-        raise UserError(f"--n {config.n}: must be 1 or more")
+    if config.n < 0:
+        raise UserError(f"--n {config.n}: must be 1 or more (0: {OBJECTS:,}, with --table all its rows)")
+    if config.limit and not LIMITS[0] <= config.limit <= LIMITS[1]:
+        raise UserError(f"--limit {config.limit:g}: must be {LIMITS[0]:g} to {LIMITS[1]:g} (AB i)")
+    if not config.table and (config.columns or config.bad_rows != "refuse"):
+        raise UserError(f"--{'columns' if config.columns else 'bad-rows'}: says how to read a --table; none is named")
     if config.size not in SIZES:
         raise UserError(f"--size {config.size}: must be {SIZES[0]} to {SIZES[-1]} pixels")
     if not 0 <= config.seed < 2**63:
@@ -117,6 +128,8 @@ class Objects:
     ra_deg, dec_deg : array
     patch : array of int
     images : int
+    table_row : array of int
+        Row of the real table, from 0; -1: drawn.
     """
 
     galaxies: Galaxies
@@ -125,18 +138,46 @@ class Objects:
     dec_deg: np.ndarray
     patch: np.ndarray
     images: int
+    table_row: np.ndarray
 
 
-def draw_objects(n, population, seed):
-    """Draw n objects with an image, and a tenth more without, and give them positions and ids like HSC's."""
+def _read_galaxies(config):
+    """Read the rows of the real table that are asked for."""
+    galaxies = read_galaxies(config.table, config.columns, config.bad_rows)
+    if config.limit:
+        galaxies = galaxies.brighter(config.limit)
+    return galaxies.draw(config.n, generator(config.seed, "mock-population", 1))
+
+
+def draw_objects(config, table=None):
+    """Draw the objects with an image, and a tenth more without, and give them positions and ids like HSC's.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.Mock
+    table : GalaxyTable, optional
+        The galaxies with an image, all of them.
+
+    Returns
+    -------
+    Objects
+    """
+    n, limit = (len(table) if table is not None else config.n or OBJECTS), config.limit or I_LIMIT
     total = n + _share(NO_IMAGE, n)
-    rng = generator(seed, "mock-population")
-    galaxies = draw_population(total, population, rng)
+    rng = generator(config.seed, "mock-population")
+    row = np.full(total, -1)
+    if table is None:
+        galaxies = draw_population(total, config.population, rng, limit)
+    else:
+        galaxies = complete(table, rng, limit)
+        row[:n] = table.row
+        if total > n:
+            galaxies = Galaxies.join([galaxies, draw_population(total - n, "flux-limited", rng, limit)])
     x, y = PATCHES * rng.random((2, total))
     patch = x.astype(np.int64) * PATCHES + y.astype(np.int64)
     hsc_id = FIRST_ID + patch * PATCH_ID_STEP + np.cumsum(rng.integers(1, 200, total))
     ra = RA0_DEG + x * PATCH_DEG / np.cos(np.deg2rad(DEC0_DEG))
-    return Objects(galaxies, hsc_id, ra, DEC0_DEG + y * PATCH_DEG, patch, n)
+    return Objects(galaxies, hsc_id, ra, DEC0_DEG + y * PATCH_DEG, patch, n, row)
 
 
 def _share(share, n):
@@ -177,7 +218,13 @@ def make_table(objects, bands, seed):
     selected = np.ones(n, bool)
     selected[lot[no_row : no_row + not_selected]] = False
     sep = np.minimum(rng.rayleigh(0.13, n), 0.9)
-    nearest = _rows(objects, np.arange(n), objects.galaxies, sep, selected, bands, rng).drop(index=lot[:no_row])
+    nearest = _rows(objects, np.arange(n), objects.galaxies, sep, selected, bands, rng)
+    # A real table's own labels are measurements: another error on top would make them worse than real ones.
+    real = objects.table_row >= 0
+    nearest.loc[real, ["photo_z", "log_mass"]] = np.stack(
+        [objects.galaxies.redshift[real], objects.galaxies.log_mass[real]], axis=1
+    )
+    nearest = nearest.drop(index=lot[:no_row])
 
     twice = rng.permutation(nearest.index)[: _share(SECOND_MATCH, n)]
     others = draw_population(len(twice), "flux-limited", rng) if len(twice) else objects.galaxies.take([])
@@ -258,10 +305,12 @@ def make_truth(objects, facts):
         else:
             truth[item.name] = values
     table = pd.concat([pd.DataFrame(truth), pd.DataFrame(facts)], axis=1).round(6)
+    if (objects.table_row >= 0).any():
+        table.insert(1, "table_row", pd.Series(objects.table_row, dtype="Int64").where(objects.table_row >= 0))
     return table.astype({"neighbours": "Int64"})
 
 
-def _summarise(out, objects, table, population, context):
+def _summarise(out, objects, table, galaxies, config, context):
     """Say what was made, by the rows that a conversion would keep."""
     imaged = table[table.HSC_id.isin(objects.hsc_id[: objects.images])]
     kept = imaged[imaged.selected].sort_values("sep").drop_duplicates("HSC_id")
@@ -270,8 +319,13 @@ def _summarise(out, objects, table, population, context):
         f"{out}: {objects.images:,} images, {len(kept):,} of them with a selected row; {len(table):,} rows, "
         f"{table.HSC_id.duplicated().sum():,} of them further matches of an object"
     )
+    if galaxies is not None:
+        limit = config.limit or I_LIMIT
+        faint = np.isnan(galaxies.mags).all(axis=1) & (objects.galaxies.mags[: objects.images, I] > limit)
+        notes = [f"{faint.sum():,} rows without magnitudes are fainter than i = {limit:g} however drawn"]
+        context.say(f"{config.table}: {'; '.join([*galaxies.notes, *(notes if faint.any() else [])])}")
     if len(kept):
         context.say(
-            f"{population}: mean photo_z {kept.photo_z.mean():.3f}, mean log_mass {kept.log_mass.mean():.2f}, "
-            f"dwarf share {dwarf.mean():.3f}; the truth is in {TRUTH}"
+            f"{config.table or config.population}: mean photo_z {kept.photo_z.mean():.3f}, mean log_mass"
+            f" {kept.log_mass.mean():.2f}, dwarf share {dwarf.mean():.3f}; the truth is in {TRUTH}"
         )

@@ -124,9 +124,14 @@ def _template_table():
 def template_mags(redshift, sed_type):
     """Return AB magnitudes [n, 5] minus the rest-frame i magnitude, without the distance modulus.
 
-    Between templates they are linear in magnitude.
+    Between templates they are linear in magnitude. Where the 4000 A break is in r the templates of nearby galaxies are
+    too faint in r against g and i, the elliptical most: mended by galaxies of known redshift (COSMOS), the way photo-z
+    codes mend theirs (Ilbert et al. 2006, A&A 457, 841, section 4).
     """
-    return _template_table()[0](np.stack(np.broadcast_arrays(redshift, sed_type), axis=-1))
+    redshift, sed_type = np.broadcast_arrays(redshift, sed_type)
+    mags = _template_table()[0](np.stack([redshift, sed_type], axis=-1))
+    mags[..., R] -= (0.05 + 0.17 * np.clip(1 - sed_type, 0, 1)) * np.exp(-0.5 * ((redshift - 0.6) / 0.12) ** 2)
+    return mags
 
 
 def attenuation(wavelength_nm):
@@ -150,43 +155,56 @@ def mass_function(redshift, log_mass):
         return np.log(10) * phi * x ** (alpha + 1) * np.exp(-x)
 
     star_forming = schechter(0.71e-3, -1.45) * a**-1.0
-    quiescent = schechter(3.25e-3, -0.45) * a**-2.5 + schechter(0.08e-3, -1.45) * a**-4.0
+    quiescent = schechter(3.25e-3, -0.45) * a**-3.2 + schechter(0.08e-3, -1.45) * a**-4.0
     return star_forming, quiescent
 
 
 def _spectral_types(z, log_mass, quiescent, rng):
     """Draw the position in `TEMPLATES` [n] and E(B-V) [n].
 
-    Lighter and earlier galaxies are bluer; the coefficients are fitted to the colours of COSMOS galaxies (i < 22.5).
+    Star-forming galaxies are the bluer the lighter and the earlier they are; the coefficients are fitted to the colours
+    of COSMOS galaxies (i < 22.5).
     """
     n = len(z)
-    early = np.clip(0.8 * (z - 0.15), 0, 0.35) + 0.3 * rng.standard_normal(n)
-    late = 2.3 - 0.45 * (log_mass - 9.5) + 0.5 * (np.minimum(z, 1) - 0.3) + 0.45 * rng.standard_normal(n)
+    early = 0.15 + 0.25 * rng.standard_normal(n)
+    late = 2.3 - 0.45 * (log_mass - 9.5) - 0.3 * np.clip(log_mass - 10.2, 0, 1) + np.minimum(z, 0.7) - 0.3
+    late += 0.45 * rng.standard_normal(n)
     sed_type = np.clip(np.where(quiescent, early, late), np.where(quiescent, 0.0, 0.4), len(TEMPLATES) - 1)
     mean_ebv = np.where(quiescent, 0.01, np.clip(0.06 + 0.08 * (log_mass - 9.0), 0.02, 0.25))
     return sed_type, rng.gamma(2.0, mean_ebv / 2)
 
 
-def _magnitudes(z, log_mass, quiescent, sed_type, ebv, rng):
-    """Return AB magnitudes [n, 5].
+def _mean_log_m_to_l(z, log_mass, quiescent, rest_g_i):
+    """Return the mean log10 of stellar mass to i-band light, solar units, given the rest-frame g - i, dust included.
 
-    Mass to i-band light from the rest-frame g - i, dust included: Taylor et al. 2011 (MNRAS 418, 1587, eq. 7), with
-    0.1 dex scatter. Younger stars at higher redshift give more light, most so in low-mass galaxies (fitted to COSMOS).
+    Nearby galaxies: Taylor et al. 2011 (MNRAS 418, 1587, eq. 7). Old stars fade by 0.36 dex per unit redshift in i
+    (0.56 in B: van Dokkum & van der Marel 2007, ApJ 655, 30). Star-forming galaxies have the younger stars the lighter
+    and the earlier they are. Coefficients are fitted to COSMOS, above all where i < 22.5 holds all galaxies of a mass.
     """
-    template_g_i = np.interp(sed_type, np.arange(len(TEMPLATES)), _template_table()[1])
+    earlier, lighter = np.minimum(z, 1.5), np.clip(10 - log_mass, -1, 1)
+    younger = 0.12 * lighter + earlier * (0.3 + 0.1 * lighter)
+    return -0.68 + 0.70 * rest_g_i + np.where(quiescent, 0.19 - 0.36 * earlier, 0.02 - younger)
+
+
+def _magnitudes(z, log_mass, quiescent, sed_type, ebv, rng):
+    """Return AB magnitudes [n, 5]: light from the mass with 0.1 dex scatter, colours from the dusty template."""
     dust_g, dust_i = attenuation(WAVELENGTH_NM[G]), attenuation(WAVELENGTH_NM[I])
-    log_m_to_l = -0.68 + 0.70 * (template_g_i + ebv * (dust_g - dust_i)) + 0.1 * rng.standard_normal(len(z))
-    younger = np.minimum(z, 1) * (0.35 + 0.35 * np.clip(10 - log_mass, 0, 2))
-    log_m_to_l += np.where(quiescent, 0.17 - 0.15 * z, 0.05 - younger)
+    rest_g_i = np.interp(sed_type, np.arange(len(TEMPLATES)), _template_table()[1]) + ebv * (dust_g - dust_i)
+    log_m_to_l = _mean_log_m_to_l(z, log_mass, quiescent, rest_g_i) + 0.1 * rng.standard_normal(len(z))
     absolute_i = SOLAR_I_MAG - 2.5 * (log_mass - log_m_to_l)
 
     grid, modulus, _, _ = _distances()
-    mags = (absolute_i + np.interp(z, grid, modulus))[:, None] + template_mags(z, sed_type)
-    mags += ebv[:, None] * (attenuation(WAVELENGTH_NM / (1 + z[:, None])) - dust_i)
+    mags = (absolute_i - ebv * dust_i + np.interp(z, grid, modulus))[:, None] + spectrum_mags(z, sed_type, ebv)
     return mags + 0.03 * rng.standard_normal(mags.shape)
 
 
-def _shapes(z, log_mass, quiescent, rng):
+def spectrum_mags(z, sed_type, ebv):
+    """Return AB magnitudes [n, 5] of a template behind dust, minus the template's own rest-frame i magnitude."""
+    z, ebv = np.asarray(z), np.asarray(ebv)
+    return template_mags(z, sed_type) + ebv[..., None] * attenuation(WAVELENGTH_NM / (1 + z[..., None]))
+
+
+def draw_shapes(z, log_mass, quiescent, rng):
     """Draw the half-light radius along the major axis (arcsec), Sersic index and axis ratio, [n] each.
 
     Sizes: van der Wel et al. 2014 (ApJ 788, 28, section 3 and table 1), late types steeper below log M* = 9.2 and early
@@ -209,7 +227,7 @@ def _shapes(z, log_mass, quiescent, rng):
     return 10.0**log_kpc / np.interp(z, grid, kpc_per_arcsec), np.clip(index, 0.5, 6.0), q
 
 
-def _knots(z, quiescent, sed_type, mags, rng):
+def draw_knot_fraction(z, quiescent, sed_type, mags, rng):
     """Draw the share [n, 5] of light in star-forming knots; they have the colours of the bluest template."""
     share = np.where(quiescent, 0.0, rng.gamma(2.0, 0.04, len(z)) * np.clip(sed_type - 0.8, 0, 1.5))
     young = template_mags(z, len(TEMPLATES) - 1)
@@ -248,15 +266,15 @@ def _draw_properties(z, log_mass, rng):
     quiescent = rng.random(len(z)) < quiescent / (star_forming + quiescent)
     sed_type, ebv = _spectral_types(z, log_mass, quiescent, rng)
     mags = _magnitudes(z, log_mass, quiescent, sed_type, ebv, rng)
-    r50, index, q = _shapes(z, log_mass, quiescent, rng)
-    knots = _knots(z, quiescent, sed_type, mags, rng)
+    r50, index, q = draw_shapes(z, log_mass, quiescent, rng)
+    knots = draw_knot_fraction(z, quiescent, sed_type, mags, rng)
     return Galaxies(z, log_mass, quiescent, sed_type, ebv, mags, r50, index, q, 180 * rng.random(len(z)), knots)
 
 
 def dwarf_search_weight(galaxies):
     """Return the probability [n] that a search for nearby dwarf galaxies keeps a galaxy as a candidate.
 
-    Blue in g - r and r - i, extended, not among the brightest; all such down to i = 21.8 and a fifth of the fainter
+    Blue in g - r and r - i, extended, not among the brightest; all such down to i = 21.4 and a fifth of the fainter
     ones. The edges are soft, since the photometry behind such a search is noisy.
     """
 
@@ -264,9 +282,9 @@ def dwarf_search_weight(galaxies):
         return 1 / (1 + np.exp(np.clip((x - limit) / width, -50, 50)))
 
     g, r, i = galaxies.mags[:, [G, R, I]].T
-    blue = below(g - r, 0.36, 0.11) * below(r - i, 0.40, 0.10) * below(r - g, -0.2, 0.05)
+    blue = below(g - r, 0.38, 0.11) * below(r - i, 0.44, 0.10) * below(r - g, -0.2, 0.05)
     extended = below(-np.log10(galaxies.r50_major_arcsec), -np.log10(0.45), 0.05)
-    return blue * extended * (0.2 + 0.8 * below(i, 21.8, 0.3)) * below(-i, -18.0, 0.2)
+    return blue * extended * (0.2 + 0.8 * below(i, 21.4, 0.3)) * below(-i, -18.0, 0.2)
 
 
 @functools.cache
@@ -279,7 +297,7 @@ def _detectable_cells(i_limit):
     # A cell counts where even its bluest galaxies, of the least mass to light, with 0.6 dex to spare, can be seen.
     bluest = template_mags(z, float(len(TEMPLATES) - 1))[..., I]
     absolute_i = i_limit - np.interp(z, grid, modulus) - bluest
-    log_m_to_l = -0.68 + 0.70 * _template_table()[1][-1] - np.minimum(z, 1) * (0.35 + 0.35 * np.clip(10 - mass, 0, 2))
+    log_m_to_l = _mean_log_m_to_l(z, mass, False, _template_table()[1][-1])
     keep = mass > -0.4 * (absolute_i - SOLAR_I_MAG) + log_m_to_l - 0.6
     return np.column_stack([z[keep], mass[keep]]), weights[keep] / weights[keep].sum()
 

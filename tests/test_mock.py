@@ -2,14 +2,12 @@
 
 import dataclasses
 import hashlib
-import os
 from pathlib import Path
 
 import galsim
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import wasserstein_distance
 
 from galaxycgan import mock
 from galaxycgan.config import Mock
@@ -169,7 +167,7 @@ def test_interrupted_mock_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 0}, "--n 0: must be 1 or more"),
+        ({"n": -1}, "--n -1: must be 1 or more"),
         ({"bands": "g,u"}, "no band 'u', choose among g,r,i,z,y"),
         ({"bands": "g,g"}, "a band comes twice"),
         ({"bands": ""}, "--bands is missing"),
@@ -215,6 +213,12 @@ def test_dwarf_search_population_has_the_figures_of_the_2018_sample(dwarf_search
     assert 8.6 < log_mass.mean() < 8.8
     assert 0.26 < dwarf.mean() < 0.30
     assert dwarf_search.mags[:, I].max() < 23.2
+
+
+def test_population_is_as_deep_as_the_limit():
+    for limit in (21.0, 24.0):
+        mags = draw_population(500, "flux-limited", np.random.default_rng(4), limit).mags[:, I]
+        assert limit - 0.3 < mags.max() < limit
 
 
 def test_dwarfs_cannot_be_told_apart_by_colour_and_magnitude_alone(dwarf_search):
@@ -273,26 +277,6 @@ def test_stars_are_points_on_the_stellar_locus():
     assert stars.mags[:, I].min() > 18.4 and stars.mags[:, I].max() < 24.6
     red = stars.mags[:, 1] - stars.mags[:, I] > 0.8
     assert (stars.mags[red, 0] - stars.mags[red, 1]).std() < 0.1, "M dwarfs have one g - r"
-
-
-def test_relations_agree_with_real_cosmos_galaxies():
-    folder = os.environ.get("GALAXYCGAN_TEST_DATA")
-    path = Path(folder or "", "cosmos_table/cosmos_joint.csv")
-    if not folder or not path.exists():
-        pytest.skip("no real galaxies to compare with; enable: GALAXYCGAN_TEST_DATA=<folder with cosmos_table/> pytest")
-    real = pd.read_csv(path).dropna()
-    real = real[(real.F814W_mag_auto < 22.5) & (real.sersic_n > 0)]
-    ours = galaxy_properties(real.z, real.log_mass, np.random.default_rng(7), i_limit=22.5)
-    g, r, i = ours.mags[:, :3].T
-    pairs = {
-        "i": (real.subaru_i, i),
-        "g - r": (real.subaru_g - real.subaru_r, g - r),
-        "r - i": (real.subaru_r - real.subaru_i, r - i),
-        "log size": (np.log10(real.re_major_arcsec), np.log10(ours.r50_major_arcsec)),
-    }
-    for name, (theirs, mine) in pairs.items():
-        assert wasserstein_distance(theirs, mine) / theirs.std() < 0.3, name
-        assert 0.7 < np.std(mine) / theirs.std() < 1.4, f"scatter of {name}"
 
 
 # The images
