@@ -9,7 +9,8 @@ from galaxycgan.config import Evaluate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import metrics
-from galaxycgan.evaluation.job import _mass_response, evaluate
+from galaxycgan.evaluation.job import evaluate
+from galaxycgan.evaluation.response import responses
 from galaxycgan.files import read_json
 from galaxycgan.training.gan import train_gan
 
@@ -103,6 +104,7 @@ def test_evaluate_writes_metrics_and_pictures(gan, survey_store, tmp_path):
     report = read_json(tmp_path / "e/metrics.json")
     assert not report["judged"] and report["n"] <= 12  # only what the GAN never saw
     assert {"w1", "w1_floor", "power_mean_dex", "noise_lags", "mass_response"} <= set(report)
+    assert report["features"] is None  # a dozen galaxies: too few to learn from
     for name in ("real_and_generated", "grid", "distributions", "training"):
         assert (tmp_path / f"e/{name}.png").read_bytes().startswith(b"\x89PNG"), name
 
@@ -113,18 +115,45 @@ class Painted:
     class conditioning:
         columns = ("photo_z", "log_mass")
 
+    class generator:
+        class shape:
+            size = 50
+
     def sample(self, labels, seed, noisy=True):
         return galaxies(len(labels), seed, noise=0.0, labels=labels)[0]
 
 
 def test_the_mass_response_finds_the_slope_that_real_galaxies_have():
     images, labels = galaxies(600, 1, noise=0.5)
-    parts = _mass_response(Painted(), labels, images, BANDS, 5.0, seed=3)
+    magnitude = metrics.properties(images, BANDS, 5.0)["i"]
+    parts = responses(Painted(), labels, magnitude, BANDS, 5.0, seed=3)["mass_response"]
     assert len(parts) == 3
     for part in parts:
         assert part["monotone"] == 1 and part["required"]
         assert part["slope_generated"] == pytest.approx(-1.25, abs=0.02)  # flux as mass to the 1/2
         assert abs(part["slope_generated"] - part["slope_real"]) < 4 * part["slope_real_error"] + 0.02
+
+
+class PaintedFainterFarther(Painted):
+    """Stands in for a generator whose galaxies get fainter with the square of the redshift."""
+
+    def sample(self, labels, seed, noisy=True):
+        images, _ = galaxies(len(labels), seed, noise=0.0, labels=labels)
+        return images * (0.3 / labels[:, 0, None, None, None]) ** 2
+
+
+def test_the_redshift_response_tells_who_dims_with_distance_from_who_does_not():
+    images, labels = galaxies(2000, 1, noise=0.5)
+    images = images * (0.3 / labels[:, 0, None, None, None]) ** 2
+    magnitude = metrics.properties(images, BANDS, 5.0)["i"]
+    obeys = responses(PaintedFainterFarther(), labels, magnitude, BANDS, 5.0, seed=3)["redshift_response"]
+    ignores = responses(Painted(), labels, magnitude, BANDS, 5.0, seed=3)["redshift_response"]
+    assert len(obeys) == len(ignores) == 3
+    for good, bad in zip(obeys, ignores, strict=True):
+        assert good["required"] and good["monotone"] == 1
+        assert good["slope_generated"] == pytest.approx(5, abs=0.1)  # 2.5 x 2 mag per dex of redshift
+        assert good["slope_generated"] == pytest.approx(good["slope_real"], abs=4 * good["slope_real_error"] + 0.05)
+        assert bad["monotone"] == 0 and abs(bad["slope_generated"]) < 0.1
 
 
 def test_a_generator_without_its_list_of_ids_is_refused(gan, survey_store, tmp_path):

@@ -7,28 +7,22 @@ import numpy as np
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation import metrics, plots
+from galaxycgan.evaluation import features, metrics, pictures, plots
+from galaxycgan.evaluation.response import responses
+from galaxycgan.evaluation.samples import Samples
 from galaxycgan.files import make_directory, read_json, read_records, sha256_file, write_json
 from galaxycgan.images.bands import reference_band
-from galaxycgan.images.photometry import APERTURE_RADIUS, asinh_magnitude, geometry, measure
-from galaxycgan.models.conditioning import spread
+from galaxycgan.images.photometry import measure
 from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.painter import Painter
-from galaxycgan.models.release import METRICS, WEIGHTS, check_images, load_trained_on
+from galaxycgan.models.release import METRICS, WEIGHTS, check_images
 from galaxycgan.provenance import tool_stamp
 
 #: Below this many galaxies numbers are reported, not judged.
 ENOUGH = 1000
-LATENTS, STEPS = 256, 11
-Z_WINDOW_DEX = 0.05
-STEEP = -1.0
-SMALLEST_WINDOW = 10
-MOST_TAUGHT = 6000
 FLOOR_DRAWS = 20
-#: Grey level of cells of the grid that lie outside the training sample.
-UNSEEN = 235
-#: Names of labels over pictures, where there is little room.
-SHORT = {"photo_z": "z", "log_mass": "log M*"}
+#: Of a response, what is only for the plot.
+FOR_PLOTS = ("moved", "mag", "window")
 
 
 def evaluate(config, context):
@@ -49,20 +43,18 @@ def evaluate(config, context):
     with GalaxyStore(find_store(config.real, "--real")) as store:
         _check(store, painter, run)
         request = {"generator_sha256": sha256_file(run / WEIGHTS), "store": store.fingerprint}
-        request |= {"n": config.n, "seed": config.seed}
+        request |= {"n": config.n, "seed": config.seed, "quick": config.quick}
         if (out / "metrics.json").exists() and not config.overwrite:
             if read_json(out / "metrics.json").get("request") != request:
                 raise UserError(f"{out}: holds another evaluation; choose another --out, or --overwrite")
             context.say(f"{out}: is done; --overwrite evaluates again")
             return
-        unseen, seen = _rows(store, run)
-        if len(unseen) < 8:
-            raise UserError(f"{store.path}: {len(unseen)} labelled galaxies that {run} never saw; need at least 8")
-        labels = store.labels(painter.conditioning.columns)
+        random = np.random.default_rng(config.seed)
+        samples = Samples.choose(store, run, config.n, random)
+        make_directory(out)
         report = {"tool": tool_stamp(), "created": context.created, "gan": str(run), "store": str(store.path)}
         report["request"] = request
-        make_directory(out)
-        report |= _compare(store, painter, labels, unseen, seen, config, context, out)
+        report |= compare(samples, painter, config.seed, random, context, None if config.quick else out)
     if (run / METRICS).exists():
         plots.training_curves(out / "training.png", read_records(run / METRICS))
     write_json(out / "metrics.json", report)
@@ -78,49 +70,62 @@ def _check(store, painter, run):
             raise UserError(f"{store.path}: no column '{name}', which {run} is conditioned on")
 
 
-def _rows(store, run):
-    """Rows of labelled galaxies that the GAN never saw, and of those that it did."""
-    labelled = store.split >= 0
-    seen = np.isin(store.ids, load_trained_on(run))
-    return np.flatnonzero(labelled & ~seen), np.flatnonzero(labelled & seen)
+def compare(samples, painter, seed, random, context, out):
+    """Compute all metrics.
 
+    Parameters
+    ----------
+    samples : Samples
+        Real galaxies.
+    painter : Painter
+        Makes a galaxy for the labels of each.
+    seed : int
+        Of the synthetic draws.
+    random : numpy.random.Generator
+        Of the bootstrap.
+    context : galaxycgan.context.Context
+    out : Path or None
+        Directory for pictures; None: the quick metrics alone, and no pictures.
 
-def _compare(store, painter, labels, unseen, seen, config, context, out):
-    """All metrics, and the pictures that go with them."""
-    random = np.random.default_rng(config.seed)
-    unseen = random.permutation(unseen)
-    n = min(config.n, len(unseen))
-    rows = np.sort(unseen[:n])
-    # The floor compares real galaxies with real ones: there it does not matter what the GAN has seen.
-    others = np.sort(np.concatenate([unseen[n:], random.permutation(seen)])[:n])
-    bands = store.bands
-    with context.progress("evaluating", 4, "parts") as progress:
-        real_images = store.images(rows)
-        fake_images = painter.sample(labels[rows], config.seed)
+    Returns
+    -------
+    dict
+        JSON values.
+    """
+    store, bands = samples.store, samples.store.bands
+    labels = store.labels(painter.conditioning.columns)[samples.rows]
+    n = len(samples.rows)
+    with context.progress("evaluating", 5, "parts") as progress:
+        real_images, fake_images = store.images(samples.rows), painter.sample(labels, seed)
         progress.at(1, "images made")
         softening = metrics.flux_softening(measure(real_images[:500], bands), store.size)
-        real = metrics.properties(real_images, bands, softening)
-        fake = metrics.properties(fake_images, bands, softening)
+        real, fake = (metrics.properties(images, bands, softening) for images in (real_images, fake_images))
         context.check()
-        floor = _floor(real, metrics.properties(store.images(others), bands, softening), random)
+        other_images = store.images(samples.others)
+        second = metrics.properties(other_images, bands, softening)
         report = {"n": n, "judged": n >= ENOUGH, "w1": metrics.w1_table(real, fake)}
-        report["w1_floor"] = floor | {"n": len(others)}
-        progress.at(2, "measured")
+        report["w1_floor"] = _floor(real, second, random) | {"n": len(other_images)}
+        progress.at(2, "photometry")
         context.check()
         if labels.shape[1] >= 2:
-            report["w1_conditional"] = metrics.w1_conditional(real, fake, labels[rows])
-        report |= _label_rmse(store, painter, labels, rows, seen, real, fake, softening)
-        report["power_mean_dex"], report["power_worst_dex"] = metrics.power_difference(real_images, fake_images)
-        report["noise_lags"] = {"real": metrics.noise_lags(real_images), "generated": metrics.noise_lags(fake_images)}
-        response = _mass_response(painter, labels[rows], real_images, store.bands, softening, config.seed)
+            report["w1_conditional"] = metrics.w1_conditional(real, fake, labels)
+        report |= _label_rmse(samples, painter, labels, real, fake, softening)
+        report |= _textures(real_images, fake_images, other_images)
+        magnitude = real[bands[reference_band(bands)]]
+        answers = responses(painter, labels, magnitude, bands, softening, seed)
+        report |= {name: [_without_plots(part) for part in parts] for name, parts in answers.items()}
+        progress.at(3, "responses")
         context.check()
-        report["mass_response"] = [
-            {k: v for k, v in part.items() if k not in ("mass", "mag", "window")} for part in response
-        ]
-        progress.at(3, "metrics")
-        _draw(out, painter, store, labels, rows, real_images, real, fake, report, response, config.seed)
-        progress.at(4, "pictures")
+        if out:
+            report |= _in_features(samples, painter, real_images, fake_images, other_images)
+            progress.at(4, "features")
+            pictures.draw(out, painter, real_images, labels, real, fake, report, answers, seed)
+        progress.at(5, "done")
     return report
+
+
+def _without_plots(part):
+    return {name: value for name, value in part.items() if name not in FOR_PLOTS}
 
 
 def _floor(real, second, random):
@@ -138,119 +143,50 @@ def _floor(real, second, random):
     return mean | {"mean_scatter": float(np.std([draw["mean"] for draw in draws]))}
 
 
-def _label_rmse(store, painter, labels, rows, seen, real, fake, softening):
+def _label_rmse(samples, painter, labels, real, fake, softening):
     """Ratio of label errors; the regressor learns from galaxies that are not compared."""
-    if len(seen) < 100:
-        return {"label_rmse": None, "label_rmse_why": "fewer than 100 training galaxies of the GAN in this store"}
-    teach = seen[spread(len(seen), MOST_TAUGHT)]
-    standard = painter.conditioning.standardise
-    table = metrics.properties(store.images(teach), store.bands, softening)
-    truth = standard(labels[rows])
-    ratios = metrics.label_rmse(table, standard(labels[teach]), real, truth, fake, truth)
-    return {"label_rmse": dict(zip(painter.conditioning.columns, ratios, strict=True))}
+    teachers = samples.teachers()
+    if teachers is None:
+        return {"label_rmse": None, "label_rmse_why": "fewer than 100 other real galaxies to learn from"}
+    store, rows = teachers
+    standard, columns = painter.conditioning.standardise, painter.conditioning.columns
+    table = metrics.properties(store.images(rows), store.bands, softening)
+    truth = standard(labels)
+    ratios = metrics.label_rmse(table, standard(store.labels(columns)[rows]), real, truth, fake, truth)
+    return {"label_rmse": dict(zip(columns, ratios, strict=True))}
 
 
-def _mass_response(painter, labels, images, bands, softening, seed):
-    """Noiseless magnitude against stellar mass at three redshifts, for the same 256 latents: list of dicts.
-
-    Parameters
-    ----------
-    painter : Painter
-        The generator.
-    labels, images : arrays [n, column], [n, band, y, x]
-        Real galaxies.
-    bands : sequence of str
-        Band names.
-    softening : float
-        Of the asinh magnitudes, nJy.
-    seed : int
-        Of the latents.
-    """
-    columns = painter.conditioning.columns
-    if not {"photo_z", "log_mass"} <= set(columns):
-        return []
-    z_at, mass_at = columns.index("photo_z"), columns.index("log_mass")
-    z, mass = labels[:, z_at], labels[:, mass_at]
-    k = reference_band(bands)
-    magnitudes = asinh_magnitude(measure(images, bands)["flux"][:, k], softening)
-    aperture = geometry(images.shape[-1]).within(APERTURE_RADIUS)
-    parts = []
-    for quantile in (0.2, 0.5, 0.8):
-        centre = float(np.quantile(z, quantile))
-        window = np.abs(np.log10(z / centre)) < Z_WINDOW_DEX
-        if window.sum() < SMALLEST_WINDOW:
-            continue
-        steps = np.linspace(*np.quantile(mass[window], (0.05, 0.95)), STEPS)
-        request = np.tile(np.median(labels, axis=0), (LATENTS, 1))
-        request[:, z_at] = centre
-        total, seen = [], []
-        for value in steps:
-            request[:, mass_at] = value
-            clean = painter.sample(request, seed, noisy=False)
-            total.append(clean[:, k, aperture].sum(1))
-            seen.append(measure(clean, bands)["flux"][:, k])
-        # Rising: the light itself. Slope: measured as on real galaxies, where the outskirts of large ones count as sky.
-        monotone = float((metrics.spearman_with_steps(np.array(total)) > 0.9).mean())
-        mag = asinh_magnitude(np.array(seen), softening)
-        slope, error = metrics.local_slope(mass[window], magnitudes[window], int(quantile * 10))
-        parts.append(
-            {
-                "z": centre, "n_real": int(window.sum()), "mass_range": [float(steps[0]), float(steps[-1])],
-                "monotone": monotone, "required": bool(slope < STEEP),
-                "slope_generated": float(np.polyfit(np.repeat(steps, LATENTS), mag.ravel(), 1)[0]),
-                "slope_real": slope, "slope_real_error": error, "mass": steps, "mag": mag, "window": window,
-            }
-        )  # fmt: skip
-    return parts
+def _textures(real, fake, other):
+    """Power spectra and noise correlation, each beside what two real sets differ by."""
+    mean, worst = metrics.power_difference(real, fake)
+    floor_mean, floor_worst = metrics.power_difference(real, other) if len(other) else (None, None)
+    return {
+        "power_mean_dex": mean,
+        "power_worst_dex": worst,
+        "power_floor_dex": {"mean": floor_mean, "worst": floor_worst},
+        "noise_lags": {"real": metrics.noise_lags(real), "generated": metrics.noise_lags(fake)},
+    }
 
 
-def _draw(out, painter, store, labels, rows, real_images, real, fake, report, response, seed):
-    """Write the pictures."""
-    columns = painter.conditioning.columns
-    sky_rms = 0.5 * painter.generator.flux_unit_njy.cpu().numpy()
-    show = np.argsort(labels[rows, 0], kind="stable")[np.linspace(0, len(rows) - 1, 12).astype(int)]
-    asked = labels[rows[show]]
-    generated, clean = (painter.sample(asked, seed, noisy) for noisy in (True, False))
-    more = painter.sample(asked, seed + 1)
-    plots.gallery(
-        out / "real_and_generated.png",
-        [plots.colour(images, sky_rms) for images in (real_images[show], generated, clean, more)],
-        ["real", "generated", "the same,\nnoiseless", "generated,\nanother latent"],
-        [
-            "\n".join(f"{SHORT.get(name, name)} {value:.2f}" for name, value in zip(columns, row, strict=True))
-            for row in asked
-        ],
-        f"Real galaxies and generated ones with the same {' and '.join(columns)}",
-    )
-    plots.distributions(out / "distributions.png", real, fake, report["w1"], report["w1_floor"])
-    if {"photo_z", "log_mass"} <= set(columns):
-        z_at, mass_at = columns.index("photo_z"), columns.index("log_mass")
-        _draw_grid(out, painter, labels[rows], z_at, mass_at, sky_rms, seed)
-    if response:
-        band = store.bands[reference_band(store.bands)]
-        plots.mass_response(out / "mass_response.png", response, labels[rows, mass_at], real[band], band)
-
-
-def _draw_grid(out, painter, labels, z_at, mass_at, sky_rms, seed):
-    """Galaxies of one latent over redshift and stellar mass, inside and outside what the GAN has seen."""
-    redshifts = np.quantile(labels[:, z_at], (0.1, 0.3, 0.5, 0.7, 0.9))
-    masses = np.linspace(*np.quantile(labels[:, mass_at], (0.02, 0.98)), 10)
-    rows = []
-    for z in redshifts:
-        request = np.tile(np.median(labels, axis=0), (len(masses), 1))
-        request[:, z_at], request[:, mass_at] = z, masses
-        # Each in a block of its own, row 0: the same latent numbers for all.
-        pictures = np.concatenate([painter.paint(request[k : k + 1], seed, 0).images[:1] for k in range(len(masses))])
-        pictures = plots.colour(pictures, sky_rms)
-        pictures[painter.conditioning.novelty(request)[1]] = UNSEEN
-        rows.append(pictures)
-    plots.gallery(
-        out / "grid.png",
-        rows[::-1],
-        [f"z = {z:.2f}" for z in redshifts[::-1]],
-        [f"log M* {mass:.1f}" for mass in masses],
-        "Generated galaxies, one latent: heavier to the right, farther up; blank where the GAN has seen none such",
-    )
+def _in_features(samples, painter, real, fake, other):
+    """Density, coverage, two-sample accuracy and memorisation, in the features of a network of the real labels."""
+    teachers = samples.teachers()
+    if teachers is None:
+        return {"features": None, "features_why": "fewer than 100 other real galaxies to learn from"}
+    store, rows = teachers
+    images = store.images(rows)
+    labels = painter.conditioning.standardise(store.labels(painter.conditioning.columns)[rows])
+    space = features.FeatureSpace(images, labels, painter.generator.flux_unit_njy.cpu().numpy())
+    real, fake, other = (space(each[: features.COMPARED]) for each in (real, fake, other))
+    report = {"n": len(real), "taught": len(rows)}
+    for name, second in (("generated", fake), ("floor", other)):
+        density, coverage = features.density_and_coverage(real, second)
+        accuracy = features.two_sample_accuracy(real, second)
+        report[name] = {"density": density, "coverage": coverage, "two_sample_accuracy": accuracy}
+    if samples.training:
+        report["generated"]["memorisation"] = features.memorisation(space(images), real, fake)
+        report["floor"]["memorisation"] = features.memorisation(space(images), real, other)
+    return {"features": report}
 
 
 def _say(context, report, out):
@@ -260,7 +196,7 @@ def _say(context, report, out):
     context.say(f"mean W1/sigma {w1['mean']:.3f}, worst {w1['worst']:.3f}, floor {floor['mean']:.3f}{note}")
     for part in report["mass_response"]:
         context.say(
-            f"z = {part['z']:.2f}: brighter with mass for {part['monotone']:.0%} of latents; slope "
+            f"z = {part['at']:.2f}: brighter with mass for {part['monotone']:.0%} of latents; slope "
             f"{part['slope_generated']:.2f} mag/dex, real {part['slope_real']:.2f} +- {part['slope_real_error']:.2f}"
         )
-    context.say(f"{out}: metrics.json and pictures")
+    context.say(f"{out}: metrics.json" + (" and pictures" if not report["request"]["quick"] else ""))

@@ -117,16 +117,33 @@ PROPERTY_UNITS = {
 }
 
 
-def mass_response(path, response, real_mass, real_mag, band):
-    """Draw noiseless magnitude against stellar mass at fixed redshift, one line for each latent, over real galaxies."""
+LABEL_UNITS = {"photo_z": "redshift", "log_mass": "log10 stellar mass [M_sun]"}
+
+
+def response(path, parts, real_label, real_mag, band, moved, still):
+    """Draw noiseless magnitude against one label while the other stands still, a line for each latent, over real ones.
+
+    Parameters
+    ----------
+    path : Path
+    parts : list of dict
+        One panel each; see `response.responses`.
+    real_label, real_mag : array [n]
+        Moved label and magnitude of the real galaxies.
+    band, moved, still : str
+        Names.
+    """
     plt = style()
-    figure, axes = plt.subplots(1, len(response), figsize=(4.3 * len(response), 3.8), sharey=True, squeeze=False)
-    for axis, part in zip(axes[0], response, strict=True):
+    figure, axes = plt.subplots(1, len(parts), figsize=(4.3 * len(parts), 3.8), sharey=True, squeeze=False)
+    for axis, part in zip(axes[0], parts, strict=True):
         near = part["window"]
-        axis.plot(real_mass[near], real_mag[near], ".", color=REAL, ms=3, alpha=0.5, label="real, measured")
-        lines = axis.plot(part["mass"], part["mag"][:, :40], color=SYNTHETIC, lw=0.6, alpha=0.5)
+        axis.plot(real_label[near], real_mag[near], ".", color=REAL, ms=3, alpha=0.5, label="real, measured")
+        lines = axis.plot(part["moved"], part["mag"][:, :40], color=SYNTHETIC, lw=0.6, alpha=0.5)
         lines[0].set_label("generated, one latent each")
-        axis.set(xlabel="log10 stellar mass [M_sun]", title=f"z = {part['z']:.2f}: {part['monotone']:.0%} monotone")
+        if moved == "photo_z":
+            axis.set_xscale("log")
+        title = f"{LABEL_UNITS[still]} = {part['at']:.2f}: {part['monotone']:.0%} monotone"
+        axis.set(xlabel=LABEL_UNITS[moved], title=title)
     axes[0, 0].set_ylabel(f"{band} [AB mag]")
     axes[0, 0].invert_yaxis()
     axes[0, 0].legend(fontsize=7)

@@ -1,0 +1,107 @@
+"""Does a heavier galaxy come out brighter, and a farther one fainter, by as much as real ones do? Knows no files."""
+
+import numpy as np
+
+from galaxycgan.evaluation import metrics
+from galaxycgan.images.bands import reference_band
+from galaxycgan.images.photometry import APERTURE_RADIUS, asinh_magnitude, geometry, measure
+
+LATENTS, STEPS = 256, 11
+WINDOW_DEX = 0.05
+#: Where real galaxies change by less (mag/dex), a single latent need not follow.
+STEEP = 1.0
+SMALLEST_WINDOW = 10
+QUANTILES = (0.2, 0.5, 0.8)
+#: Quantiles of the real galaxies between which the label is moved.
+RANGE = (0.05, 0.95)
+REDSHIFT, MASS = "photo_z", "log_mass"
+
+
+def _dex(name, values):
+    """Return a label in dex: stellar masses are stored so."""
+    return np.log10(values) if name == REDSHIFT else np.asarray(values)
+
+
+def responses(painter, labels, magnitude, bands, softening_njy, seed):
+    """Move one label while the other stands still, for the same latents, and compare with real galaxies.
+
+    Parameters
+    ----------
+    painter : Painter
+        The generator; conditioned on photo_z and log_mass, or the result is empty.
+    labels : array [n, column]
+        Of real galaxies.
+    magnitude : array [n]
+        Of the same, asinh AB magnitudes in the reference band.
+    bands : sequence of str
+    softening_njy : float
+        Of the magnitudes.
+    seed : int
+        Of the latents.
+
+    Returns
+    -------
+    dict of lists of dict
+        'mass_response', 'redshift_response': for each value of the label that stands still 'at' which value, 'n_real'
+        galaxies near it, 'range' of the moved label, 'monotone' share of the latents, whether that is 'required',
+        'slope_generated', 'slope_real' and 'slope_real_error' in mag/dex; and for plots 'moved', 'mag', 'window'.
+    """
+    columns = painter.conditioning.columns
+    if not {REDSHIFT, MASS} <= set(columns):
+        return {"mass_response": [], "redshift_response": []}
+    arguments = painter, labels, magnitude, bands, softening_njy, seed
+    return {
+        "mass_response": _response(MASS, REDSHIFT, *arguments),
+        "redshift_response": _response(REDSHIFT, MASS, *arguments),
+    }
+
+
+def _response(moved, still, painter, labels, magnitude, bands, softening, seed):
+    columns = painter.conditioning.columns
+    x, fixed = (_dex(name, labels[:, columns.index(name)]) for name in (moved, still))
+    parts = []
+    for quantile in QUANTILES:
+        centre = float(np.quantile(fixed, quantile))
+        window = np.abs(fixed - centre) < WINDOW_DEX
+        if window.sum() < SMALLEST_WINDOW:
+            continue
+        steps = np.linspace(*np.quantile(x[window], RANGE), STEPS)
+        request = np.tile(np.median(labels, axis=0), (LATENTS, 1))
+        request[:, columns.index(still)] = 10**centre if still == REDSHIFT else centre
+        values = 10**steps if moved == REDSHIFT else steps
+        light, mag = _walk(painter, request, columns.index(moved), values, bands, softening, seed)
+        slope, error = metrics.local_slope(x[window], magnitude[window], int(quantile * 10))
+        direction = 1 if moved == MASS else -1
+        parts.append(
+            {
+                "at": float(request[0, columns.index(still)]),
+                "n_real": int(window.sum()),
+                "range": [float(values[0]), float(values[-1])],
+                "monotone": float((direction * metrics.spearman_with_steps(light) > 0.9).mean()),
+                "required": bool(-direction * slope > STEEP),
+                "slope_generated": float(np.polyfit(np.repeat(steps, LATENTS), mag.ravel(), 1)[0]),
+                "slope_real": slope,
+                "slope_real_error": error,
+                "moved": values,
+                "mag": mag,
+                "window": window,
+            }
+        )
+    return parts
+
+
+def _walk(painter, request, column, values, bands, softening, seed):
+    """Return light in the aperture and magnitude [step, latent] of noiseless galaxies as one label moves.
+
+    Rising or falling is told by the light itself; the slope by magnitudes measured as on real galaxies, where the
+    outskirts of large ones count as sky.
+    """
+    k = reference_band(bands)
+    aperture = geometry(painter.generator.shape.size).within(APERTURE_RADIUS)
+    light, seen = [], []
+    for value in values:
+        request[:, column] = value
+        clean = painter.sample(request, seed, noisy=False)
+        light.append(clean[:, k, aperture].sum(1))
+        seen.append(measure(clean, bands)["flux"][:, k])
+    return np.array(light), asinh_magnitude(np.array(seen), softening)
