@@ -25,9 +25,9 @@ def test_networks_take_any_bands_sizes_and_labels(n_bands, size, n_conditions):
     shape = shape_for(n_bands, size, n_conditions)
     generator, critic = Generator(shape), Discriminator(shape)
     conditions = torch.randn(3, n_conditions)
-    flux, style = generator(torch.randn(3, shape.latent_size), conditions)
+    flux, depth = generator(torch.randn(3, shape.latent_size), conditions)
     assert flux.shape == (3, n_bands, size, size)
-    observed = generator.observe(flux, style, torch.randn(3, *shape.white_shape))
+    observed = generator.observe(flux, depth, torch.randn(3, *shape.white_shape))
     assert observed.shape == flux.shape
     scores = critic(*critic.observe(observed), conditions)
     assert scores.shape == (2, 3) and scores.isfinite().all()
@@ -42,13 +42,13 @@ def test_base_preset_has_the_size_that_the_readme_tells():
 @torch.no_grad()
 def test_the_mean_of_many_noisy_draws_is_the_noiseless_image():
     torch.manual_seed(0)
-    noise = CorrelatedNoise(2, 8)
-    noise.start_at(np.array([0.5, 0.4]), np.stack([rho_of(0.18)] * 2))
+    noise = CorrelatedNoise(2)
+    noise.start_at(np.array([0.5, 0.4]), np.stack([rho_of(0.18)] * 2), np.zeros((2, 2)))
     noise.log_gain.fill_(-2.0)
     flux = torch.full((1, 2, 24, 24), 30.0)
     total = torch.zeros_like(flux)
     for _ in range(1000):
-        total += noise(flux, torch.zeros(1, 8), torch.randn(1, 2, 28, 28))
+        total += noise(flux, torch.zeros(1, 2), torch.randn(1, 2, 28, 28))
     mean = total / 1000
     assert mean.mean().item() == pytest.approx(30.0, rel=0.005)
     assert (mean / flux - 1).abs().max().item() < 0.012  # single pixels: 5 sigma of their own scatter
@@ -65,11 +65,11 @@ def rho_of(lag1):
 @torch.no_grad()
 def test_the_noise_layer_starts_with_the_measured_amplitude_and_correlation():
     torch.manual_seed(0)
-    noise = CorrelatedNoise(1, 8)
-    noise.start_at(np.array([2.0]), rho_of(0.18)[None])
+    noise = CorrelatedNoise(1)
+    noise.start_at(np.array([2.0]), rho_of(0.18)[None], np.zeros((1, 1)))
     noise.log_gain.fill_(-20.0)
-    drawn = noise(torch.zeros(200, 1, 50, 50), torch.zeros(200, 8), torch.randn(200, 1, 54, 54)).numpy()
-    sky_rms, rho = noise_of(drawn)
+    drawn = noise(torch.zeros(200, 1, 50, 50), torch.zeros(200, 1), torch.randn(200, 1, 54, 54)).numpy()
+    sky_rms, rho, _ = noise_of(drawn)
     assert sky_rms[0] == pytest.approx(2.0, rel=0.02)
     assert rho[0, 2, 3] == pytest.approx(0.18, abs=0.02) and rho[0, 1, 2] == pytest.approx(0.18, abs=0.02)
     told = noise.correlation()[0].numpy()
@@ -78,8 +78,22 @@ def test_the_noise_layer_starts_with_the_measured_amplitude_and_correlation():
 
 def test_noise_of_survives_images_clipped_at_zero():
     clipped = np.maximum(np.random.default_rng(0).normal(-1, 2, (20, 3, 50, 50)), 0).astype(np.float32)
-    sky_rms, rho = noise_of(clipped)
-    assert (sky_rms > 0.1).all() and np.isfinite(rho).all()
+    sky_rms, rho, log_depth = noise_of(clipped)
+    assert (sky_rms > 0.1).all() and np.isfinite(rho).all() and np.isfinite(log_depth).all()
+
+
+@torch.no_grad()
+def test_the_noise_layer_draws_the_depths_of_a_survey_and_how_bands_vary_together():
+    random = np.random.default_rng(0)
+    truth = np.array([[0.04, 0.02], [0.02, 0.01]])
+    depth = np.exp(random.multivariate_normal([0, 0], truth, 600))
+    survey = (depth[..., None, None] * random.normal(0, 2, (600, 2, 50, 50))).astype(np.float32)
+    sky_rms, rho, log_depth = noise_of(survey)
+    np.testing.assert_allclose(log_depth, truth, atol=0.004)
+    noise = CorrelatedNoise(2)
+    noise.start_at(sky_rms, rho, log_depth)
+    drawn = torch.log(noise.sky_sigma(torch.from_numpy(random.normal(size=(20_000, 2))).float())).numpy()
+    np.testing.assert_allclose(np.cov(drawn.T), truth, atol=0.005)
 
 
 def test_the_label_reaches_the_adversarial_score():

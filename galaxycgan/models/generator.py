@@ -10,7 +10,7 @@ from galaxycgan.models.blocks import Block, Plan, activation
 from galaxycgan.models.noise import HALF, CorrelatedNoise
 
 #: Rises when layers change: weights of another layout are refused by name, not by a failing load.
-LAYOUT = 1
+LAYOUT = 2
 #: width: channels per 16; preset sizes hold for a 50-pixel stamp with 3 bands.
 PRESETS = {
     "tiny": {"width": 8, "style": 96},  # 0.3 M + 0.3 M parameters
@@ -45,8 +45,8 @@ class NetworkShape:
 
     @property
     def latent_size(self):
-        """Numbers that make one galaxy: global ones, and a coarse map for what lies around it."""
-        return LATENT_GLOBAL + LATENT_LOCAL * self.plan.base**2
+        """Numbers that make one image: global ones, a coarse map for what lies around the galaxy, depth by band."""
+        return LATENT_GLOBAL + LATENT_LOCAL * self.plan.base**2 + self.n_bands
 
     @property
     def white_shape(self):
@@ -101,11 +101,11 @@ class Generator(nn.Module):
             Block(channels[max(level - 1, 0)], channels[level], style=shape.style) for level in range(plan.levels)
         )
         self.paint = nn.Conv2d(channels[-1], 4 * shape.n_bands, 3, padding=1)
-        self.noise = CorrelatedNoise(shape.n_bands, shape.style)
+        self.noise = CorrelatedNoise(shape.n_bands)
         self.register_buffer("flux_unit_njy", torch.ones(shape.n_bands))
 
     def forward(self, latent, conditions):
-        """Return the noiseless image and the style vector.
+        """Return the noiseless image and the numbers that its depth derives from.
 
         Parameters
         ----------
@@ -118,12 +118,13 @@ class Generator(nn.Module):
         -------
         flux : float32 tensor [n, band, y, x]
             In units of `flux_unit_njy`.
-        style : float32 tensor [n, style]
-            What galaxy and depth of the image derive from.
+        depth : float32 tensor [n, band]
+            Standard normal deviates: how deep the survey is there, whatever galaxy it is.
         """
         base = self.shape.plan.base
         style = self.map(torch.cat([latent[:, :LATENT_GLOBAL], conditions], 1))
-        local = latent[:, LATENT_GLOBAL:].reshape(-1, LATENT_LOCAL, base, base)
+        local, depth = latent[:, LATENT_GLOBAL:].split([LATENT_LOCAL * base**2, self.shape.n_bands], 1)
+        local = local.reshape(-1, LATENT_LOCAL, base, base)
         x = self.start(style).view(len(latent), -1, base, base) + self.surroundings(local)
         x = x.contiguous(memory_format=torch.channels_last)
         for level, block in enumerate(self.blocks):
@@ -137,9 +138,9 @@ class Generator(nn.Module):
             end = border + self.shape.size + 2
             stretched = stretched[..., border:end, border:end]
             flux = torch.sinh(stretched.clamp(-LARGEST_STRETCHED, LARGEST_STRETCHED))
-            return _smooth(_smooth(flux, -1), -2), style.float()
+            return _smooth(_smooth(flux, -1), -2), depth.float()
 
-    def observe(self, flux, style, white):
+    def observe(self, flux, depth, white):
         """Add noise to a noiseless image; see `CorrelatedNoise.forward`."""
         with torch.autocast(flux.device.type, enabled=False):
-            return self.noise(flux, style, white)
+            return self.noise(flux, depth, white)

@@ -25,20 +25,17 @@ class CorrelatedNoise(nn.Module):
     ----------
     n_bands : int
         Number of bands.
-    width : int
-        Size of the vector that lets the sky noise differ from galaxy to galaxy (depth varies over a survey).
     """
 
-    def __init__(self, n_bands, width):
+    def __init__(self, n_bands):
         super().__init__()
         self.log_sky = nn.Parameter(torch.zeros(n_bands))
         self.log_gain = nn.Parameter(torch.full((n_bands,), -3.0))
         elements = torch.zeros(n_bands, len(_ORBIT_INDEX))
         elements[:, 0] = 1.0
         self.kernel_elements = nn.Parameter(elements)
-        self.depth = nn.Linear(width, n_bands)
-        nn.init.zeros_(self.depth.weight)
-        nn.init.zeros_(self.depth.bias)
+        # Depth varies over a survey, and bands vary together: a matrix on standard normal deviates.
+        self.log_depth = nn.Parameter(torch.zeros(n_bands, n_bands))
 
     def kernel(self):
         """Return the filter [band, 1, y, x], normalised to keep the variance of white noise."""
@@ -56,28 +53,28 @@ class CorrelatedNoise(nn.Module):
         padded = F.pad(kernel, (pad, pad, pad, pad)).transpose(0, 1)
         return F.conv2d(padded, kernel, groups=len(kernel))[0]
 
-    def sigma(self, flux, style):
+    def sigma(self, flux, depth):
         """Return the standard deviation per pixel, in the unit of `flux` [n, band, y, x]."""
-        sky = self.sky_sigma(style)[..., None, None]
+        sky = self.sky_sigma(depth)[..., None, None]
         return (sky.square() + self.log_gain.exp()[:, None, None] * flux.clamp_min(0)).sqrt()
 
-    def sky_sigma(self, style):
+    def sky_sigma(self, depth):
         """Return the standard deviation of the sky noise per pixel [n, band]."""
-        return (self.log_sky + self.depth(style).clamp(-2, 2)).exp()
+        return (self.log_sky + (depth @ self.log_depth.T).clamp(-2, 2)).exp()
 
-    def forward(self, flux, style, white):
+    def forward(self, flux, depth, white):
         """Return `flux` with noise.
 
         Parameters
         ----------
         flux : tensor [n, band, y, x]
             Noiseless image in units of the layer (see `Generator.flux_unit_njy`).
-        style : tensor [n, width]
-            What the depth depends on.
+        depth : tensor [n, band]
+            Standard normal deviates.
         white : tensor [n, band, y + 4, x + 4]
             Standard normal deviates; the rim of `HALF` pixels on each side feeds the filter.
         """
-        return flux + self.sigma(flux, style) * self._filter(white)
+        return flux + self.sigma(flux, depth) * self._filter(white)
 
     def _filter(self, white):
         """Filter white noise: the sum over the kernel's distinct elements of element times shifted copies.
@@ -93,7 +90,7 @@ class CorrelatedNoise(nn.Module):
         return sum(elements[:, k, None, None] * total for k, total in enumerate(sums))
 
     @torch.no_grad()
-    def start_at(self, sky_rms, correlation):
+    def start_at(self, sky_rms, correlation, log_depth):
         """Start from the noise of the training images.
 
         Parameters
@@ -102,7 +99,12 @@ class CorrelatedNoise(nn.Module):
             Standard deviation per pixel in units of the layer.
         correlation : array [band, 5, 5]
             Measured autocorrelation; its zero-phase square root is the filter.
+        log_depth : array [band, band]
+            Covariance of the logarithm of the sky noise between images; its square root is the matrix.
         """
+        values, vectors = np.linalg.eigh(log_depth)
+        root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+        self.log_depth.copy_(torch.as_tensor(root, dtype=torch.float32))
         self.log_sky.copy_(torch.as_tensor(np.log(sky_rms), dtype=torch.float32))
         for band, measured in enumerate(correlation):
             power = np.fft.fft2(np.fft.ifftshift(_on_grid(measured, 32))).real

@@ -75,14 +75,14 @@ class Painter:
         conditions = torch.from_numpy(self.conditioning.standardise(labels[rows])).to(self.device)
         latent = self._normals(seed, "latent", first, (shape.latent_size,))
         with autocast(self.device, self.dtype):
-            flux, style = self.generator(latent, conditions)
+            flux, depth = self.generator(latent, conditions)
         unit = self.generator.flux_unit_njy[:, None, None]
         noiseless = (flux * unit).cpu().numpy()
         images = noiseless
         if noisy:
             white = self._normals(seed, "noise", first, shape.white_shape)
-            images = (self.generator.observe(flux, style, white) * unit).cpu().numpy()
-        sigma = (self.generator.noise.sigma(flux, style) * unit).cpu().numpy()
+            images = (self.generator.observe(flux, depth, white) * unit).cpu().numpy()
+        sigma = (self.generator.noise.sigma(flux, depth) * unit).cpu().numpy()
         return Block(images, noiseless, sigma, self.correlation)
 
     def _normals(self, seed, stream, first, shape):

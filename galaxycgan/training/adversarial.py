@@ -59,7 +59,7 @@ class Trainer:
         self.images = 0
 
     @torch.no_grad()
-    def start_from(self, flux, unit_njy, sky_rms, correlation):
+    def start_from(self, flux, unit_njy, sky_rms, correlation, log_depth):
         """Take scales and the noise from real images.
 
         Parameters
@@ -70,10 +70,12 @@ class Trainer:
             Flux unit in nJy; sky noise per pixel in flux units.
         correlation : array [band, 5, 5]
             Autocorrelation of the sky noise.
+        log_depth : array [band, band]
+            Covariance of its logarithm between images.
         """
         for network in (self.generator, self.averaged):
             network.flux_unit_njy.copy_(torch.as_tensor(unit_njy))
-            network.noise.start_at(sky_rms, correlation)
+            network.noise.start_at(sky_rms, correlation, log_depth)
         self.critic.standardise_on(flux)
 
     def state(self):
@@ -122,8 +124,8 @@ class Trainer:
         latent, white = self.random_inputs()
         real = self.critic.observe(dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous())
         with autocast(self.device, self.dtype):
-            noiseless, style = self.generator(latent, conditions)
-        fake = self.critic.observe(self.generator.observe(noiseless, style, white))
+            noiseless, depth = self.generator(latent, conditions)
+        fake = self.critic.observe(self.generator.observe(noiseless, depth, white))
         report, real_scores = self._critic_step(real, [seen.detach() for seen in fake], conditions)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
         report |= self._generator_step(fake, real_scores, conditions)

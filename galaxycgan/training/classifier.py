@@ -165,7 +165,7 @@ class _Trainer:
         self.device, self.identity = device, identity
         torch.manual_seed(config.seed)
         self.network = Classifier(config.preset, len(store.bands), store.size)
-        sky_rms, _ = noise_of(splits[0].images[:2000].numpy())
+        sky_rms = noise_of(splits[0].images[:2000].numpy())[0]
         self.network.stretch.start_at(splits[0].images[:2000], 2 * sky_rms)
         self.network.to(device, memory_format=torch.channels_last)
         self.dtype = choose_precision("auto", device)[0]

@@ -161,11 +161,11 @@ def _prepare(trainer, store, rows, state):
     sample = store.images(rows[spread(len(rows), MOST_MEASURED)])
     if not np.isfinite(sample).all():
         raise UserError(f"{store.path}: images with NaN or inf; see galaxycgan verify {store.path}")
-    sky_rms, correlation = noise_of(sample)
+    sky_rms, correlation, log_depth = noise_of(sample)
     unit = (2 * sky_rms).astype(np.float32)
     if state is None:
         flux = torch.from_numpy(sample).to(trainer.device) / torch.from_numpy(unit).to(trainer.device)[:, None, None]
-        trainer.start_from(flux, unit, sky_rms / unit, correlation)
+        trainer.start_from(flux, unit, sky_rms / unit, correlation, log_depth)
     return RealImages(store, rows, torch.from_numpy(unit), trainer.device, resident_bytes(trainer.device))
 
 

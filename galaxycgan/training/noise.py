@@ -19,6 +19,8 @@ def noise_of(images):
         Median over images of the robust standard deviation at r > 22 px (scaled); never zero.
     correlation : array [band, 5, 5]
         Autocorrelation of the sky noise.
+    log_depth : array [band, band]
+        Covariance of the logarithm of the sky noise between images.
     """
     sky = images[:, :, geometry(images.shape[-1]).sky]
     middle = np.median(sky, axis=2, keepdims=True)
@@ -29,4 +31,35 @@ def noise_of(images):
     rms = np.maximum(np.where(robust > 0.3 * plain, robust, plain), floor)
     correlation = np.nan_to_num(noise_autocorrelation(images), nan=0.0)
     correlation[:, 2, 2] = 1.0
-    return rms.astype(np.float64), np.clip(correlation, -0.3, 1.0)
+    return rms.astype(np.float64), np.clip(correlation, -0.3, 1.0), log_depth_covariance(images)
+
+
+def log_depth_covariance(images):
+    """Measure how the depth varies from image to image.
+
+    Differences of neighbouring sky pixels see little of the light of faint sources. They are measured in the left and
+    in the right half of each image: what the halves have in common is depth, what they don't is sampling noise.
+
+    Parameters
+    ----------
+    images : array [n, band, y, x]
+
+    Returns
+    -------
+    array [band, band]
+        Covariance of log sigma, symmetric, without negative eigenvalues.
+    """
+    size = images.shape[-1]
+    sky = geometry(size).sky
+    pairs = sky[:, 1:] & sky[:, :-1]
+    difference = np.abs(np.diff(images, axis=-1))
+    halves = []
+    for half in (slice(0, size // 2), slice(size // 2, size - 1)):
+        here = np.zeros_like(pairs)
+        here[:, half] = pairs[:, half]
+        median = np.median(difference[:, :, here], axis=2)
+        halves.append(np.log(np.maximum(median, 1e-6 * median.mean(0) + 1e-30)))
+    left, right = (half - half.mean(0) for half in halves)
+    covariance = (left.T @ right + right.T @ left) / (2 * max(len(images) - 1, 1))
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.maximum(values, 0) @ vectors.T
