@@ -569,6 +569,44 @@ def test_a_mistake_in_another_layout_is_as_clear(small_survey, command, mistake)
     assert contents(small_survey.directory) == before
 
 
+#: kind of file -> (write it, options that name it)
+ANY_FILE = {
+    "GalaxiesML": (lambda s: layouts.galaxiesml(s, 12), {"images": "", "table": None}),
+    "compressed HDF5": (
+        lambda s: layouts.galaxiesml(s, 12, chunks=(4, 5, 12, 12), compression="gzip"),
+        {"images": "", "table": None},
+    ),
+    "MultimodalUniverse": (lambda s: layouts.multimodal_universe(s, 12), {"images": ""}),
+    "FITS cutout": (lambda s: next(layouts.fits_directory(s, 13).iterdir()), {"images": "das"}),
+    "npy cutout": (lambda s: next(layouts.npy_directory(s).glob("[0-9]*")), {"images": "cutouts"}),
+} | {
+    kind: (lambda s, kind=kind: layouts.write_table(s, kind), {"table": "", "ids": None})
+    for kind in layouts.TABLE_KINDS
+}
+
+
+@pytest.mark.parametrize("kind", ANY_FILE)
+def test_random_damage_to_a_file_never_ends_in_a_traceback(tmp_path, command, kind):
+    survey = make_survey(tmp_path, 14, 12)
+    write, options = ANY_FILE[kind]
+    path, rng = write(survey), np.random.default_rng(3)
+    words = ["convert", "--bands", "g,r,i", "--size", "12", "--out", tmp_path / "store.h5", "--overwrite"]
+    named = {"table": survey.paths["table"]} | ({"ids": survey.paths["ids"]} if "ids" in options else {})
+    named |= {"images": survey.paths["images"]} if "images" not in options else {}
+    named |= {option: tmp_path / name if name else path for option, name in options.items() if name is not None}
+    named |= {"table": ""} if options.get("table", "-") is None else {}
+    words += [word for option, value in named.items() for word in (f"--{option}", value)]
+    whole = path.read_bytes()
+    assert command(*words)[0] == 0
+    for _ in range(5):
+        data = bytearray(whole)
+        for place in rng.integers(0, min(len(data), 6000), 3):
+            data[place] = rng.integers(256)
+        path.write_bytes(bytes(data))
+        code, _, err = command(*words)
+        assert code == 0 or (code == 2 and err.count("\n") == 1), err
+
+
 def test_messages_name_the_first_ids_that_are_wrong(survey_files, command):
     pixel(survey_files, range(10, 20), np.nan)
     _, _, err = command(*survey_files.arguments())

@@ -284,6 +284,13 @@ def test_ids_of_another_width_are_read_from_tables(survey, kind, dtype):
     assert np.array_equal(store.ids, small) and store.column("labelled").sum() == N - 2
 
 
+def test_a_list_of_ids_may_have_the_names_that_the_table_has(survey):
+    survey.table = survey.table.rename(columns={"HSC_id": "object_id"})
+    Table({"object_id": survey.ids}).write(survey.directory / "list.ecsv")
+    words = {"ids": survey.directory / "list.ecsv", "columns": "HSC_id=object_id", "bands": "g,r,i"}
+    assert np.array_equal(convert(survey.write(), **words).ids, np.sort(survey.ids))
+
+
 # Tables
 
 
@@ -294,8 +301,10 @@ def test_units_of_the_file_become_those_of_the_schema(survey, reference):
     table["log_mass"] = (10 ** np.asarray(table["log_mass"])) * u.solMass
     table["age"] = np.arange(len(table), dtype=float) * u.Gyr
     table["age"].info.description = "age of the stars"
-    for name, unit in (("t.fits", u.rad), ("t.vot", u.arcmin), ("t.ecsv", u.hourangle)):
-        table["ra"] = table["ra"].to(unit)
+    degrees = survey.table["ra"].to_numpy() * u.deg
+    hours = degrees.to_value(u.hourangle)
+    for name, ra in (("t.fits", degrees.to(u.rad)), ("t.vot", hours * u.hour), ("t.ecsv", hours * u.hourangle)):
+        table["ra"] = ra
         format = {"t.vot": "votable", "t.ecsv": "ascii.ecsv"}.get(name)
         table.write(survey.directory / name, format=format)
         store = convert(survey, ids=survey.paths["ids"], table=survey.directory / name, bands="g,r,i", overwrite=True)

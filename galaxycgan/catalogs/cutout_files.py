@@ -3,7 +3,6 @@
 Knows no catalog. Files are opened one at a time, whatever their number.
 """
 
-import gzip
 import hashlib
 import os
 import re
@@ -13,6 +12,7 @@ from collections import Counter
 import numpy as np
 
 from galaxycgan.catalogs.cutouts import CutoutSource, Told, central, check_pixels
+from galaxycgan.catalogs.hdf5 import first_line
 from galaxycgan.catalogs.readers import NpyFile, check_file
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import sha256_file
@@ -23,8 +23,6 @@ FITS_NAME = re.compile(r"(?P<id>\d{1,19})-cutout-(?P<filter>HSC-[A-Z]\d?|[NI]B\d
 FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
 #: Stands for the size of a cutout that isn't there.
 NO_FILE = np.iinfo(np.int64).max
-#: What `astropy.io.fits` raises for damaged files; gzip's own errors among them.
-FITS_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, gzip.zlib.error)
 
 
 def open_directory(path, calibrate, context):
@@ -264,7 +262,7 @@ class _Opened:
         warnings.simplefilter("ignore")
         try:
             self._hdus = fits.open(self.path, memmap=False, lazy_load_hdus=True)
-        except FITS_ERRORS as error:
+        except Exception as error:  # astropy raises errors of any kind for damaged files
             self._quiet.__exit__(None, None, None)
             raise self._damaged(error) from None
         return self._hdus
@@ -272,12 +270,11 @@ class _Opened:
     def __exit__(self, kind, error, trace):
         self._hdus.close()
         self._quiet.__exit__(None, None, None)
-        if isinstance(error, FITS_ERRORS):
+        if isinstance(error, Exception) and not isinstance(error, UserError):
             raise self._damaged(error) from None
 
     def _damaged(self, error):
-        text = str(error).strip() or type(error).__name__
-        return UserError(f"{self.path}: not a readable FITS cutout: {text.splitlines()[0]}; copy it again or remove it")
+        return UserError(f"{self.path}: not a readable FITS cutout: {first_line(error)}; copy it again or remove it")
 
 
 def _by_object_and_band(path, names, matches):

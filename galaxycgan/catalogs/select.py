@@ -103,7 +103,7 @@ def choose(config, store):
     if config.sample:
         if config.sample > len(rows):
             raise UserError(f"{store.path}: --sample {config.sample}: only {len(rows):,} are left to draw from")
-        rows = np.sort(generator(config.seed, "request").permutation(rows)[: config.sample])
+        rows = np.sort(generator(config.seed, "select").permutation(rows)[: config.sample])
         steps.append(f"--sample {config.sample} --seed {config.seed}: {len(rows):,}")
     return rows, steps
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from astropy.table import QTable
+from astropy.units import Quantity
 
 from galaxycgan.catalogs.header import NO_SPLIT, split_of
 from galaxycgan.catalogs.schema import SCHEMA, SCHEMA_VERSION
@@ -127,7 +128,7 @@ class StoreWriter:
         self._finished = True
 
     def _write_table(self, name, table):
-        table = QTable(table, copy=False)
+        table = _with_shared_units(table)
         table.meta = {}
         table.write(self._file, format="hdf5", path=name, serialize_meta=True)
 
@@ -150,6 +151,21 @@ def _with_ids_first(catalog, id_column, ids):
             raise ValueError(f"the table's {id_column} are not the ids")
         table.remove_column(id_column)
     table.add_column(ids, index=0, name=id_column)
+    return table
+
+
+def _with_shared_units(table):
+    """Return the table with one object for each unit: YAML writes an object that comes again as a reference.
+
+    Equal tables are equal bytes then, however their units were made.
+    """
+    table, units = QTable(table, copy=False), {}
+    for name in table.colnames:
+        values = table[name]
+        if isinstance(values, Quantity):
+            info = values.info.description
+            table[name] = type(values)(values.value, units.setdefault(str(values.unit), values.unit), copy=False)
+            table[name].info.description = info
     return table
 
 
