@@ -3,7 +3,7 @@
 import numpy as np
 
 from galaxycgan.bench.survey import write_survey
-from galaxycgan.bench.timing import copy_to_disk, median, run_command, timed, write_to_disk
+from galaxycgan.bench.timing import copy_to_disk, run_command, timed, write_to_disk
 from galaxycgan.images.bands import parse_bands
 
 #: A conversion writes half of what it reads, but hashes both and inverts the stretch.
@@ -33,6 +33,7 @@ def bench_convert(config, context, folder):
     words = ["convert", "--bands", config.bands, "--out", store, "--overwrite"]
     words += [word for name, path in paths.items() for word in (f"--{name}", path)]
     copies, conversions, writes, memory = [], [], [], []
+    copy_to_disk(paths["images"], folder / "copy.npy")  # the first time is slower: memory is found for the cache
     for k in range(config.repeat):
         context.check()
         copies.append(timed(lambda: copy_to_disk(paths["images"], folder / "copy.npy")))
@@ -44,7 +45,8 @@ def bench_convert(config, context, folder):
         writes.append(timed(lambda: write_to_disk(pixels, folder / "plain.bin")))
         (folder / "plain.bin").unlink()
         context.say(f"round {k + 1}: cp and fsync {copies[-1]:.2f} s, convert {seconds:.2f} s, {peak_mb:.0f} MB")
-    copy, conversion, write = median(copies), median(conversions), median(writes)
+    # What else the machine does only adds to the seconds.
+    copy, conversion, write = min(copies), min(conversions), min(writes)
     rows = [
         {"name": "cp and fsync of the images", "seconds": copy, "mb_per_s": bytes_in / copy / 1e6},
         {"name": "convert, the whole command", "seconds": conversion, "mb_per_s": bytes_in / conversion / 1e6}
@@ -53,7 +55,7 @@ def bench_convert(config, context, folder):
     ]
     return {
         "what": "convert",
-        "input": f"{config.n:,} galaxies, {bytes_in / 1e9:.2f} GB, warm cache, median of {config.repeat}",
+        "input": f"{config.n:,} galaxies, {bytes_in / 1e9:.2f} GB, warm cache, best of {config.repeat}",
         "rows": rows,
         "ratios": {f"cp over convert (goal {GOAL} or more)": copy / conversion},
     }

@@ -201,19 +201,25 @@ def _append_images(writer, config, context, inputs, order, bad):
             context.check()
             rows = order[start : start + step]
             with np.errstate(over="ignore", invalid="ignore"):
-                pixels = images.rows(rows).astype(np.float32)
+                pixels = images.rows(rows).astype(np.float32, copy=False)
                 _check_asinh(scheme, config, ids[rows], pixels)
                 flux = scheme.convert(pixels)
-            found[rows] |= ~np.isfinite(flux).all(axis=(1, 2, 3))
+            if not _within(flux, np.finfo(np.float32).max):
+                found[rows] |= ~np.isfinite(flux).all(axis=(1, 2, 3))
             writer.append(flux)
             progress.at(start + len(rows))
     if np.any(found & ~bad):
         raise _BadPixels(found)
 
 
+def _within(values, limit):
+    """Tell whether all values are numbers of at most this size, in two quick passes: NaN spoils both."""
+    return -limit <= values.min() and values.max() <= limit
+
+
 def _check_asinh(scheme, config, ids, pixels):
     """Refuse numbers that can't be display units: the wrong --pixels would give fluxes beyond any star."""
-    if scheme.name == "hsc-asinh":
+    if scheme.name == "hsc-asinh" and not _within(pixels, ASINH_LIMIT):
         size = np.abs(pixels)
         wrong = ((size > ASINH_LIMIT) & np.isfinite(size)).any(axis=(1, 2, 3))
         if wrong.any():

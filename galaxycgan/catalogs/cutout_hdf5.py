@@ -8,7 +8,7 @@ from astropy import units as u
 
 from galaxycgan.catalogs.cutouts import CutoutSource, Told, check_pixels, rows_of_array
 from galaxycgan.catalogs.hdf5 import datasets, describe_contents, open_hdf5
-from galaxycgan.catalogs.readers import MappedArray, unique_ids
+from galaxycgan.catalogs.readers import FileArray, unique_ids
 from galaxycgan.catalogs.table_files import to_series
 from galaxycgan.catalogs.tables import whole_numbers
 from galaxycgan.errors import UserError, first_few
@@ -39,10 +39,10 @@ class Hdf5Array:
         self.path, self.name, self.scratch = path, dataset.name, scratch
         self.dtype, self.shape = dataset.dtype, dataset.shape
         offset = dataset.id.get_offset()
-        self._mapped = None if offset is None else MappedArray(path, dataset.dtype, dataset.shape, offset)
+        self._mapped = None if offset is None else FileArray(path, dataset.dtype, dataset.shape, offset)
 
     def rows(self, index, cut=()):
-        """Return a copy of some rows, as `MappedArray.rows` does."""
+        """Return a copy of some rows, as `FileArray.rows` does."""
         if self._mapped is None:
             self._mapped = self._unpack()
         return self._mapped.rows(index, cut)
@@ -61,7 +61,7 @@ class Hdf5Array:
             ) from None
         with open_hdf5(self.path) as source:
             _copy_chunks(source[self.name], file)
-        return MappedArray(file, self.dtype, self.shape)
+        return FileArray(file, self.dtype, self.shape)
 
 
 def _copy_chunks(dataset, file):

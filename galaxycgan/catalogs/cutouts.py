@@ -191,7 +191,7 @@ def central(length, size):
 
 
 def rows_of_array(array, index, bands, size):
-    """Read rows of a `MappedArray` [n, band, y, x] in some bands, cut about the centre."""
+    """Read rows of a `FileArray` [n, band, y, x] in some bands, cut about the centre."""
     _, n_bands, height, width = array.shape
     images = array.rows(index, (slice(None), central(height, size), central(width, size)))
     return images if bands == list(range(n_bands)) else images[:, bands]

@@ -1,14 +1,14 @@
 """Reads arrays of numpy files without trusting them, row by row. Knows no table and no catalog."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 
+from galaxycgan.catalogs.rows import read_rows
 from galaxycgan.errors import UserError, first_few
 
 MAGIC = b"\x93NUMPY"
-#: The system may map 2 MB about each row that is touched, all of which counts as memory of the process.
-ROWS_AT_ONCE = 32
 
 
 def check_file(path, option):
@@ -37,10 +37,8 @@ def check_file(path, option):
     return path
 
 
-class MappedArray:
-    """An array that lies in one piece in a file, read row by row.
-
-    The file is mapped for each read and let go again, so memory stays small however large the file.
+class FileArray:
+    """An array that lies in one piece in a file, read row by row; memory stays small however large the file.
 
     Parameters
     ----------
@@ -51,7 +49,7 @@ class MappedArray:
 
     def __init__(self, file, dtype, shape, offset=0, order="C"):
         self.file, self.dtype, self.shape = file, np.dtype(dtype), tuple(shape)
-        self._place = {"offset": offset, "order": order}
+        self.offset, self.order = offset, order
 
     def rows(self, index, cut=()):
         """Return a copy of some rows.
@@ -66,17 +64,24 @@ class MappedArray:
         -------
         array [k, ...]
         """
-        pieces = [self._mapped(cut, index[k : k + ROWS_AT_ONCE]) for k in range(0, len(index), ROWS_AT_ONCE)]
-        return np.concatenate(pieces or [self._mapped(cut, index)])
+        if self.order == "F":
+            return self._mapped(index, cut)
+        out = np.empty((len(index), *self.shape[1:]), self.dtype)
+        with contextlib.ExitStack() as stack:
+            file = self.file if hasattr(self.file, "fileno") else stack.enter_context(open(self.file, "rb"))
+            try:
+                read_rows(file.fileno(), index, out, self.offset)
+            except EOFError:
+                raise UserError(f"{self.file}: truncated while it was read") from None
+        return np.ascontiguousarray(out[(slice(None), *cut)])
 
-    def _mapped(self, cut, index):
-        """Return a copy of a few rows."""
-        mapped = np.memmap(self.file, self.dtype, "r", shape=self.shape, **self._place)[(slice(None), *cut)]
-        consecutive = len(index) and index[-1] - index[0] == len(index) - 1 and np.all(np.diff(index) == 1)
-        return np.array(mapped[index[0] : index[-1] + 1] if consecutive else mapped[index], order="C")
+    def _mapped(self, index, cut):
+        """Return a copy of rows whose elements lie far apart in the file."""
+        mapped = np.memmap(self.file, self.dtype, "r", shape=self.shape, offset=self.offset, order=self.order)
+        return np.array(mapped[(slice(None), *cut)][index], order="C")
 
 
-class NpyFile(MappedArray):
+class NpyFile(FileArray):
     """An array in an npy file of any byte order and memory order.
 
     Parameters

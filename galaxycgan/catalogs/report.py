@@ -1,6 +1,7 @@
 """What became of every row and every image of a conversion, as JSON and in words. Knows no file."""
 
 import numpy as np
+from scipy.special import kolmogorov
 
 from galaxycgan.catalogs.header import SPLITS
 from galaxycgan.catalogs.matching import IMAGE_FATES, ROW_FATES
@@ -70,9 +71,16 @@ def split_report(split, labels):
 
 
 def _ks_p(a, b):
-    from scipy.stats import ks_2samp
+    """Return the p-value of the two-sample Kolmogorov-Smirnov test, in the limit of many; None for fewer than 2.
 
-    return float(ks_2samp(a, b, method="asymp").pvalue) if min(len(a), len(b)) > 1 else None
+    scipy.stats has the same and takes longer to import than a survey of 10,000 galaxies to convert.
+    """
+    if min(len(a), len(b)) < 2:
+        return None
+    both = np.concatenate([a, b])
+    shares = [np.searchsorted(np.sort(one), both, side="right") / len(one) for one in (a, b)]
+    distance = np.abs(shares[0] - shares[1]).max()
+    return float(kolmogorov(distance * np.sqrt(len(a) * len(b) / len(both))))
 
 
 def sep_report(sep):

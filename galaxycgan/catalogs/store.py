@@ -1,8 +1,10 @@
 """The store: one HDF5 file of galaxies, real or synthetic, written once and read many times. Knows no survey file.
 
-Images lie contiguous and uncompressed, so a batch of random rows is one `preadv` per run of rows, without HDF5 in
-between, and any number of processes may read through the same object after fork or spawn. HDF5's file locking is off
-for reading: a store is never changed in place, and Lustre and NFS mounts often refuse the lock.
+Images lie contiguous and uncompressed, so a batch is read without HDF5 in between, and any number of processes may read
+through the same object after fork or spawn. HDF5's file locking is off for reading: a store is never changed in place,
+and Lustre and NFS mounts often refuse the lock.
+
+LAYOUT_TABLE
 """
 
 import contextlib
@@ -19,13 +21,13 @@ import numpy as np
 from astropy.table import QTable
 
 from galaxycgan.catalogs.header import NO_SPLIT, SPLITS, StoreHeader, split_of
+from galaxycgan.catalogs.rows import read_rows
 from galaxycgan.catalogs.schema import MISSING_INT, SCHEMA, SCHEMA_VERSION
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 
 __all__ = ["NO_SPLIT", "SPLITS", "GalaxyStore", "StoreHeader", "StoreWriter", "find_store", "split_of"]
 
-READ_BYTES = 1 << 30
 PIECE_BYTES = 8 << 20
 
 
@@ -56,7 +58,7 @@ class GalaxyStore:
 
     def __init__(self, path):
         self.path = Path(path)
-        self._descriptor = None
+        self._descriptor, self._maps = None, {}
         with self.open() as file:
             try:
                 self._read_header(file)
@@ -211,27 +213,26 @@ class GalaxyStore:
             yield rows[start : start + step], getattr(self, name)(rows[start : start + step])
 
     def _read(self, name, rows):
-        offset, shape = self._layout[name]
         rows = _row_numbers(rows, self.n)
+        if len(rows) and rows[-1] - rows[0] != len(rows) - 1:
+            return self._mapped(name)[rows]
+        # What is read in order is not mapped: all that was mapped counts as memory of the process.
+        offset, shape = self._layout[name]
         out = np.empty((len(rows), *shape), dtype="<f4")
-        if not len(rows):
-            return out
-        row_bytes = out[0].nbytes
-        # Runs of consecutive rows are read in one piece.
-        starts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1)
-        flat = memoryview(out.reshape(-1).view("u1"))
-        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
-            self._fill(flat[start * row_bytes : stop * row_bytes], offset + int(rows[start]) * row_bytes)
-        return out
-
-    def _fill(self, buffer, position):
         if self._descriptor is None:
             self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        while buffer:
-            count = os.preadv(self._descriptor, [buffer[:READ_BYTES]], position)
-            if count == 0:
-                raise UserError(f"{self.path}: truncated while it was read")
-            buffer, position = buffer[count:], position + count
+        try:
+            read_rows(self._descriptor, rows, out, offset)
+        except EOFError:
+            raise UserError(f"{self.path}: truncated while it was read") from None
+        return out
+
+    def _mapped(self, name):
+        """Return a dataset as it lies in the file: random rows of it are copied without a system call each."""
+        if name not in self._maps:
+            offset, shape = self._layout[name]
+            self._maps[name] = np.asarray(np.memmap(self.path, "<f4", "r", offset, (self.n, *shape)))
+        return self._maps[name]
 
     def _dataset(self, name):
         with self.open() as file:
@@ -264,6 +265,7 @@ class GalaxyStore:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+        self._maps = {}
 
     def __enter__(self):
         return self
@@ -328,7 +330,7 @@ def _row_numbers(rows, n):
     rows = rows.astype(np.int64, casting="same_kind" if rows.size else "unsafe").reshape(-1)
     if rows.size and (rows.min() < -n or rows.max() >= n):
         raise IndexError(f"row numbers must lie within {n} rows")
-    return np.where(rows < 0, rows + n, rows)
+    return np.where(rows < 0, rows + n, rows) if rows.size and rows.min() < 0 else rows
 
 
 def find_store(text="", option="--store"):

@@ -8,11 +8,11 @@ from astropy.io import fits
 
 from galaxycgan.catalogs.checked import CheckedImages
 from galaxycgan.catalogs.fits import list_hdus
+from galaxycgan.catalogs.hdf5 import HDF5_MAGIC
 from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, find_store, split_of
 from galaxycgan.errors import UserError, first_few
 
 CHUNK_BYTES = 8 << 20
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 def verify(config, context):
