@@ -32,7 +32,7 @@ class BuildWithRecipes(build_py):
 
 extras = {
     "mock": ["galsim>=2.5"],
-    "parquet": ["pyarrow>=14"],
+    "parquet": ["pyarrow>=14.0.1"],
     "plots": ["matplotlib>=3.8", "scikit-learn>=1.4"],
     "test": ["pytest>=8", "fitsio>=1.2", "ruff"],
 }

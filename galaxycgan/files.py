@@ -134,6 +134,12 @@ def sha256_file(path):
     return digest.hexdigest()
 
 
+def file_record(path):
+    """Return what provenance says of a file: name, size and SHA-256."""
+    path = Path(path)
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
 def append_record(path, record):
     """Append one line of JSON to a log."""
     with open(path, "a", encoding="utf-8") as file:

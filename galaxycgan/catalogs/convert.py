@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.cutouts import Cutouts, file_provenance, open_source
+from galaxycgan.catalogs.cutouts import Cutouts, open_source
 from galaxycgan.catalogs.matching import ROW_FATES, match, nearest_image, with_match
 from galaxycgan.catalogs.objects import find_objects
 from galaxycgan.catalogs.plan import Plan, check_options
@@ -16,6 +16,7 @@ from galaxycgan.catalogs.schema import describe
 from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, StoreWriter, split_of
 from galaxycgan.catalogs.tables import numbers, read_table, require
 from galaxycgan.errors import UserError, first_few
+from galaxycgan.files import file_record
 from galaxycgan.provenance import tool_stamp
 
 CHUNK_BYTES = 8 << 20
@@ -101,7 +102,7 @@ class Inputs:
 
     def provenance(self, name):
         """Return what identifies an input's content."""
-        return self.images.source.provenance() if name == "images" else file_provenance(self.paths[name])
+        return self.images.source.provenance() if name == "images" else file_record(self.paths[name])
 
 
 def _refuse_incomplete(config, inputs):

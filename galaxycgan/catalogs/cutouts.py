@@ -14,7 +14,7 @@ import numpy as np
 from galaxycgan.catalogs.hdf5 import HDF5_MAGIC
 from galaxycgan.catalogs.readers import NpyFile, check_file
 from galaxycgan.errors import UserError
-from galaxycgan.files import sha256_file
+from galaxycgan.files import file_record
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class CutoutSource(ABC):
 
     def provenance(self):
         """Return what identifies the content: file name, bytes and sha256."""
-        return file_provenance(self.path)
+        return file_record(self.path)
 
 
 class Cutouts:
@@ -201,9 +201,3 @@ def check_pixels(path, dtype):
     """Refuse pixels that are no real numbers."""
     if dtype.kind not in "fiu":
         raise UserError(f"{path}: pixels must be real numbers, these are {dtype}")
-
-
-def file_provenance(path):
-    """Return name, size and sha256 of a file."""
-    path = Path(path)
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}

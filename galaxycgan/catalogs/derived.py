@@ -1,7 +1,6 @@
 """Stores made from other stores: what they keep of their origin, and whether one is there already. Selects nothing."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,6 @@ from galaxycgan.catalogs.schema import LEGAL_LABELS
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.catalogs.verify import table_problems
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.files import sha256_file
 from galaxycgan.provenance import tool_stamp
 
 HINT = "give another --out, or --overwrite"
@@ -45,11 +43,6 @@ def store_record(store):
         "created": store.created,
         "provenance": store.provenance,
     }
-
-
-def file_record(path):
-    """Return what a derived store's provenance says of another file that went into it."""
-    return {"file": Path(path).name, "bytes": Path(path).stat().st_size, "sha256": sha256_file(path)}
 
 
 def derived_header(header, context, **changes):

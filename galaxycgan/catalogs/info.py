@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from galaxycgan.catalogs.report import split_lines
 from galaxycgan.catalogs.schema import MISSING_INT
 from galaxycgan.catalogs.store import NO_SPLIT, SPLITS, GalaxyStore, find_store
 
@@ -48,34 +49,6 @@ def _source_line(source):
     if "fingerprint" in source:
         return f"  source   {source['file']}, store of {source['n']:,}, content {source['fingerprint']}"
     return f"  source   {source['file']} sha256 {source['sha256']}"
-
-
-def split_lines(splits):
-    """Return a line for each split and label: are the split's galaxies like those it is trained on?
-
-    Parameters
-    ----------
-    splits : dict or None
-        As `report.split_report` returns it; a store of an older galaxycgan has counts only, which are left out.
-
-    Returns
-    -------
-    list of str
-    """
-    lines = [f"  {'split':<8}{'n':>10}  {'label':<16}{'5%':>12}{'median':>12}{'95%':>12}{'p, like train':>15}"]
-    for split in SPLITS:
-        facts = (splits or {}).get(split)
-        for label, values in facts.items() if isinstance(facts, dict) else ():
-            if label != "n":
-                numbers = "".join(f"{_number(value, '.5g'):>12}" for value in values["quantiles"] or [None] * 3)
-                head = f"  {split:<8}{facts['n']:>10,}  {label:<16}"
-                lines.append(f"{head}{numbers}{_number(values['ks_p'], '.2g'):>15}")
-    return lines if len(lines) > 1 else []
-
-
-def _number(value, style):
-    """Write a number that may be missing."""
-    return "-" if value is None else format(value, style)
 
 
 def _column_lines(store):

@@ -9,8 +9,8 @@ from astropy.table import QTable
 from galaxycgan.catalogs.checked import CheckedImages
 from galaxycgan.catalogs.columns import PlainColumn, stack
 from galaxycgan.catalogs.derived import derived_header, derived_provenance, is_made, open_sound, store_record
-from galaxycgan.catalogs.info import split_lines
 from galaxycgan.catalogs.merge_plan import Plan
+from galaxycgan.catalogs.report import split_lines
 from galaxycgan.catalogs.store import PIECE_BYTES, GalaxyStore, StoreWriter
 from galaxycgan.errors import UserError, first_few
 

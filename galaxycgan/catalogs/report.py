@@ -140,7 +140,7 @@ def in_words(report, config, names):
         middle, far, largest = report["sep_arcsec"]
         lines.append(f"  kept matches lie {middle:.3g} arcsec away (median), 95% within {far:.3g}, all {largest:.3g}")
     lines += [f"  HSC_id {first_few(ids)}: {fate}" for fate, ids in report["HSC_ids"].items()]
-    lines += _split_lines(report["splits"])
+    lines += ["splits (p: chance of such a difference from train, Kolmogorov-Smirnov):", *split_lines(report["splits"])]
     lines += [f"note: {note}" for note in report["notes"]]
     return "\n".join(lines)
 
@@ -150,18 +150,29 @@ def _counts(counts, texts, always):
     return [f"  {counts[fate]:,} {text}" for k, (fate, text) in enumerate(texts.items()) if counts[fate] or k < always]
 
 
-def _split_lines(splits):
-    """Return a line for each split: size, quantiles of each label, p-value against train."""
-    lines = [
-        "splits, with 5, 50 and 95% of each label (p: chance of such a difference from train, Kolmogorov-Smirnov):"
-    ]
-    total = max(1, sum(about["n"] for about in splits.values()))
-    for name, about in splits.items():
-        parts = []
-        for label, values in about.items():
-            if label == "n" or values["quantiles"] is None:
-                continue
-            p_value = "" if values["ks_p"] is None else f" (p {values['ks_p']:.2g})"
-            parts.append(f"{label} {' '.join(f'{value:.4g}' for value in values['quantiles'])}{p_value}")
-        lines.append(f"  {name} {about['n']:,} ({about['n'] / total:.1%})" + (f": {'; '.join(parts)}" if parts else ""))
-    return lines
+def split_lines(splits):
+    """Return a line for each split and label: are the split's galaxies like those it is trained on?
+
+    Parameters
+    ----------
+    splits : dict or None
+        As `split_report` returns it; a store of an older galaxycgan has counts only, which are left out.
+
+    Returns
+    -------
+    list of str
+    """
+    lines = [f"  {'split':<8}{'n':>10}  {'label':<16}{'5%':>12}{'median':>12}{'95%':>12}{'p, like train':>15}"]
+    for split in SPLITS:
+        facts = (splits or {}).get(split)
+        for label, values in facts.items() if isinstance(facts, dict) else ():
+            if label != "n":
+                numbers = "".join(f"{_number(value, '.5g'):>12}" for value in values["quantiles"] or [None] * 3)
+                head = f"  {split:<8}{facts['n']:>10,}  {label:<16}"
+                lines.append(f"{head}{numbers}{_number(values['ks_p'], '.2g'):>15}")
+    return lines if len(lines) > 1 else []
+
+
+def _number(value, style):
+    """Write a number that may be missing."""
+    return "-" if value is None else format(value, style)

@@ -8,18 +8,18 @@ import numpy as np
 from galaxycgan.catalogs.derived import (
     derived_header,
     derived_provenance,
-    file_record,
     is_made,
     open_sound,
     store_record,
 )
 from galaxycgan.catalogs.expression import evaluate
-from galaxycgan.catalogs.info import split_lines
 from galaxycgan.catalogs.readers import NpyFile, check_file
+from galaxycgan.catalogs.report import split_lines
 from galaxycgan.catalogs.store import SPLITS, GalaxyStore, StoreWriter
 from galaxycgan.catalogs.table_files import read_raw
 from galaxycgan.catalogs.tables import whole_numbers
 from galaxycgan.errors import UserError, first_few
+from galaxycgan.files import file_record
 from galaxycgan.randomness import generator
 
 
