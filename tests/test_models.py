@@ -10,7 +10,7 @@ from galaxycgan.models.classifier import PRESETS, Classifier
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator, NetworkShape
-from galaxycgan.models.losses import critic_loss, generator_loss, gradient_penalty
+from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.models.noise import CorrelatedNoise
 from galaxycgan.training.noise import noise_of
 from galaxycgan.training.sampler import dihedral
@@ -94,6 +94,18 @@ def test_the_noise_layer_draws_the_depths_of_a_survey_and_how_bands_vary_togethe
     noise.start_at(sky_rms, rho, log_depth)
     drawn = torch.log(noise.sky_sigma(torch.from_numpy(random.normal(size=(20_000, 2))).float())).numpy()
     np.testing.assert_allclose(np.cov(drawn.T), truth, atol=0.005)
+
+
+def test_the_energy_score_is_best_for_the_right_scatter_and_the_right_mean():
+    random = torch.Generator().manual_seed(0)
+    real, first, second = torch.randn(3, 200_000, 2, generator=random)
+
+    def score(scatter, shift):
+        return energy_score(real, scatter * first + shift, scatter * second + shift).item()
+
+    right = score(1.0, 0.0)
+    for scatter, shift in ((0.7, 0.0), (1.4, 0.0), (1.0, 0.4), (0.0, 0.0)):
+        assert score(scatter, shift) > right + 0.01
 
 
 def test_the_label_reaches_the_adversarial_score():

@@ -9,7 +9,7 @@ import torch
 from galaxycgan.models.device import autocast
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator
-from galaxycgan.models.losses import critic_loss, generator_loss, gradient_penalty
+from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.randomness import normals
 from galaxycgan.training.sampler import dihedral, symmetry
 
@@ -19,6 +19,9 @@ PENALTY_EVERY = 4
 BETAS = (0.0, 0.99)
 #: Weight of the photometric critic's loss beside the image critic's in what the generator minimises.
 PHOTOMETRIC_WEIGHT = 0.1
+#: Weight of the photometry's energy score in the same sum, and every how many steps: it takes a second galaxy for each
+#: label.
+SCORE_WEIGHT, SCORE_EVERY = 4.0, 1
 #: The average spans a tenth of the images shown so far, at most this many.
 LONGEST_AVERAGE_IMAGES = 64_000
 
@@ -95,12 +98,12 @@ class Trainer:
             getattr(self, name).load_state_dict(state[name])
         self.images = state["images"]
 
-    def random_inputs(self):
-        """Latent numbers [batch, latent] and white noise [batch, band, y, x] of this step."""
-        shape, batch = self.generator.shape, self.settings.batch
-        latent = normals(self.settings.seed, "latent", self.images, batch, shape.latent_size)
-        white = normals(self.settings.seed, "noise", self.images, batch, int(np.prod(shape.white_shape)))
-        white = torch.from_numpy(white).view(batch, *shape.white_shape)
+    def random_inputs(self, times):
+        """Latent numbers [times batch, latent] and white noise [times batch, band, y, x] of this step."""
+        shape, first, count = self.generator.shape, 2 * self.images, times * self.settings.batch
+        latent = normals(self.settings.seed, "latent", first, count, shape.latent_size)
+        white = normals(self.settings.seed, "noise", first, count, int(np.prod(shape.white_shape)))
+        white = torch.from_numpy(white).view(count, *shape.white_shape)
         return torch.from_numpy(np.ascontiguousarray(latent)).to(self.device), white.to(self.device)
 
     def step(self, flux, conditions, progress):
@@ -121,20 +124,28 @@ class Trainer:
             Losses and mean score difference.
         """
         self._set_rate(progress)
-        latent, white = self.random_inputs()
+        score = self._every(SCORE_EVERY)
+        times = 2 if score else 1
+        latent, white = self.random_inputs(times)
         real = self.critic.observe(dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous())
         with autocast(self.device, self.dtype):
-            noiseless, depth = self.generator(latent, conditions)
-        fake = self.critic.observe(self.generator.observe(noiseless, depth, white))
+            noiseless, depth = self.generator(latent, conditions.repeat(times, 1))
+        seen = self.critic.observe(self.generator.observe(noiseless, depth, white))
+        fake = [part[: len(flux)] for part in seen]
         report, real_scores = self._critic_step(real, [seen.detach() for seen in fake], conditions)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
-        report |= self._generator_step(fake, real_scores, conditions)
+        further = SCORE_WEIGHT * SCORE_EVERY * energy_score(real[1].detach(), *seen[1].chunk(2)) if score else None
+        report |= self._generator_step(fake, real_scores, conditions, further)
         self.images += self.settings.batch
         self._average()
         return report
 
+    def _every(self, steps):
+        """Tell whether something that is done once in so many steps is due."""
+        return (self.images // self.settings.batch) % steps == 0
+
     def _critic_step(self, real, fake, conditions):
-        penalise = (self.images // self.settings.batch) % PENALTY_EVERY == 0
+        penalise = self._every(PENALTY_EVERY)
         if penalise:
             for seen in (*real, *fake):
                 seen.requires_grad_(True)
@@ -156,15 +167,20 @@ class Trainer:
         self.critic_optimiser.step()
         return report, real_scores.detach()
 
-    def _generator_step(self, fake, real_scores, conditions):
+    def _generator_step(self, fake, real_scores, conditions, further):
         self.critic.requires_grad_(False)  # spares the gradients of the critic's weights
         with autocast(self.device, self.dtype):
             losses = generator_loss(real_scores, self.critic(*fake, conditions))
+        loss = losses[0] + PHOTOMETRIC_WEIGHT * losses[1]
+        report = {"generator_loss": losses[0].detach()}
+        if further is not None:
+            loss = loss + further
+            report["energy_score"] = further.detach() / (SCORE_WEIGHT * SCORE_EVERY)
         self.generator_optimiser.zero_grad(set_to_none=True)
-        (losses[0] + PHOTOMETRIC_WEIGHT * losses[1]).backward()
+        loss.backward()
         self.generator_optimiser.step()
         self.critic.requires_grad_(True)
-        return {"generator_loss": losses[0].detach()}
+        return report
 
     def _set_rate(self, progress):
         rate = self.settings.lr * rate_factor(progress)
