@@ -8,7 +8,7 @@ import pytest
 from galaxycgan.config import Evaluate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation import metrics
+from galaxycgan.evaluation import features, metrics
 from galaxycgan.evaluation.job import evaluate
 from galaxycgan.evaluation.response import responses
 from galaxycgan.files import read_json
@@ -90,6 +90,36 @@ def test_slopes_come_with_their_error():
     slope, error = metrics.local_slope(x, -2 * x + random.normal(0, 0.3, 200), at=1)
     assert abs(slope + 2) < 3 * error and 0.01 < error < 0.1
     assert np.isnan(metrics.local_slope(x[:3], x[:3], at=1)[0])
+
+
+@pytest.fixture(scope="module")
+def space():
+    """Features of a network taught by 400 galaxies, for few steps."""
+    images, labels = galaxies(400, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "STEPS", 80)
+        return features.FeatureSpace(images, labels - labels.mean(0), np.full(3, 4.0), check=lambda: None)
+
+
+def test_features_of_like_sets_are_dense_covered_and_not_told_apart(space):
+    real, other = (space(galaxies(400, seed)[0]) for seed in (2, 3))
+    density, coverage = features.density_and_coverage(real, other)
+    assert density == pytest.approx(1, abs=0.15) and coverage > 0.9
+    assert features.two_sample_accuracy(real, other) == pytest.approx(0.5, abs=0.07)
+    train = space(galaxies(400, 1)[0])
+    assert features.memorisation(train, real, other)["ratio"] == pytest.approx(1, abs=0.1)
+
+
+def test_copies_a_missing_mode_and_a_wrong_kind_each_leave_their_floor(space):
+    train, real, other = (space(galaxies(400, seed)[0]) for seed in (1, 2, 3))
+    copies = train + np.random.default_rng(0).normal(0, 0.01, train.shape)
+    assert features.memorisation(train, real, copies)["ratio"] < 0.3
+    assert features.memorisation(train, real, copies)["near_share"] > 0.5
+    half = other[other[:, 0] < np.median(other[:, 0])]
+    assert features.density_and_coverage(real, half)[1] < features.density_and_coverage(real, other)[1] - 0.15
+    brighter = space(galaxies(400, 3, brighter=4.0)[0])
+    assert features.two_sample_accuracy(real, brighter) > 0.65
+    assert features.density_and_coverage(real, brighter)[0] < 0.8
 
 
 @pytest.fixture(scope="module")

@@ -63,29 +63,32 @@ class FeatureSpace:
         Standardised.
     unit_njy : array [band]
         Softening of the stretch.
+    check : callable
+        Called at every step; raises where the work shall stop.
     seed : int
         Of weights and order.
     """
 
-    def __init__(self, images, labels, unit_njy, seed=0):
+    def __init__(self, images, labels, unit_njy, check, seed=0):
         images = torch.from_numpy(np.ascontiguousarray(images))
         labels = torch.from_numpy(np.asarray(labels, dtype=np.float32))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = Regressor(images.shape[1], labels.shape[1]).to(memory_format=torch.channels_last)
         self.network.stretch.start_at(images, unit_njy)
-        self._learn(images, labels, np.random.default_rng(seed))
+        self._learn(images, labels, check, np.random.default_rng(seed))
         raw = self._raw(images)
         self.mean = raw.mean(0)
         _, scale, axes = np.linalg.svd(raw - self.mean, full_matrices=False)
         keep = min(COMPONENTS, int(np.sum(scale > 1e-4 * scale[0])))
         self.axes = (axes[:keep] / scale[:keep, None] * np.sqrt(len(raw))).T
 
-    def _learn(self, images, labels, random):
+    def _learn(self, images, labels, check, random):
         optimiser = torch.optim.AdamW(self.network.parameters(), lr=RATE, weight_decay=1e-3)
         precision, _ = choose_precision("auto", CPU)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS)
         for _ in range(STEPS):
+            check()
             pick = torch.from_numpy(random.integers(len(images), size=BATCH))
             flips = [axis for axis in (-1, -2) if random.random() < 0.5]
             batch = images[pick].flip(flips)

@@ -117,7 +117,7 @@ def compare(samples, painter, seed, random, context, out):
         progress.at(3, "responses")
         context.check()
         if out:
-            report |= _in_features(samples, painter, real_images, fake_images, other_images)
+            report |= _in_features(samples, painter, real_images, fake_images, other_images, context)
             progress.at(4, "features")
             pictures.draw(out, painter, real_images, labels, real, fake, report, answers, seed)
         progress.at(5, "done")
@@ -168,7 +168,7 @@ def _textures(real, fake, other):
     }
 
 
-def _in_features(samples, painter, real, fake, other):
+def _in_features(samples, painter, real, fake, other, context):
     """Density, coverage, two-sample accuracy and memorisation, in the features of a network of the real labels."""
     teachers = samples.teachers()
     if teachers is None:
@@ -176,7 +176,7 @@ def _in_features(samples, painter, real, fake, other):
     store, rows = teachers
     images = store.images(rows)
     labels = painter.conditioning.standardise(store.labels(painter.conditioning.columns)[rows])
-    space = features.FeatureSpace(images, labels, painter.generator.flux_unit_njy.cpu().numpy())
+    space = features.FeatureSpace(images, labels, painter.generator.flux_unit_njy.cpu().numpy(), context.check)
     real, fake, other = (space(each[: features.COMPARED]) for each in (real, fake, other))
     report = {"n": len(real), "taught": len(rows)}
     for name, second in (("generated", fake), ("floor", other)):
@@ -184,8 +184,10 @@ def _in_features(samples, painter, real, fake, other):
         accuracy = features.two_sample_accuracy(real, second)
         report[name] = {"density": density, "coverage": coverage, "two_sample_accuracy": accuracy}
     if samples.training:
-        report["generated"]["memorisation"] = features.memorisation(space(images), real, fake)
-        report["floor"]["memorisation"] = features.memorisation(space(images), real, other)
+        train = space(images)
+        report["generated"]["memorisation"] = features.memorisation(train, real, fake)
+        if samples.others_unseen:
+            report["floor"]["memorisation"] = features.memorisation(train, real, other)
     return {"features": report}
 
 

@@ -31,6 +31,8 @@ class Samples:
     others : int array [m]
         Another, disjoint set of real galaxies of it: the floor. Unseen ones come first, but between real galaxies it
         does not matter what the GAN has seen.
+    others_unseen : bool
+        Whether the GAN saw none of these.
     training : tuple (GalaxyStore, int array) or None
         What the GAN learned from, where it is at hand.
     """
@@ -38,6 +40,7 @@ class Samples:
     store: GalaxyStore
     rows: np.ndarray
     others: np.ndarray
+    others_unseen: bool
     training: tuple | None
 
     @classmethod
@@ -67,7 +70,7 @@ class Samples:
         n = min(n, len(unseen))
         others = np.concatenate([unseen[n:], random.permutation(seen)])[:n]
         training = (store, seen) if len(seen) == len(trained_on) else _training_set(run, trained_on)
-        return cls(store, np.sort(unseen[:n]), np.sort(others), training)
+        return cls(store, np.sort(unseen[:n]), np.sort(others), len(unseen) >= 2 * n, training)
 
     def teachers(self):
         """Return (store, rows) of at most `MOST_TAUGHT` galaxies that regressors learn from, None where too few.
