@@ -19,9 +19,10 @@ PENALTY_EVERY = 4
 BETAS = (0.0, 0.99)
 #: Weight of the photometric critic's loss beside the image critic's in what the generator minimises.
 PHOTOMETRIC_WEIGHT = 0.1
-#: Weight of the photometry's energy score in the same sum, and every how many steps: it takes a second galaxy for each
-#: label.
-SCORE_WEIGHT, SCORE_EVERY = 4.0, 1
+#: Weight of the photometry's energy score in the same sum. It takes a second galaxy with each label, which makes a step
+#: half as long again.
+SCORE_WEIGHT = 1.0
+GALAXIES_PER_LABEL = 2
 #: The average spans a tenth of the images shown so far, at most this many.
 LONGEST_AVERAGE_IMAGES = 64_000
 
@@ -98,9 +99,10 @@ class Trainer:
             getattr(self, name).load_state_dict(state[name])
         self.images = state["images"]
 
-    def random_inputs(self, times):
-        """Latent numbers [times batch, latent] and white noise [times batch, band, y, x] of this step."""
-        shape, first, count = self.generator.shape, 2 * self.images, times * self.settings.batch
+    def random_inputs(self):
+        """Latent numbers [galaxy, latent] and white noise [galaxy, band, y, x] of this step's galaxies."""
+        shape, first = self.generator.shape, GALAXIES_PER_LABEL * self.images
+        count = GALAXIES_PER_LABEL * self.settings.batch
         latent = normals(self.settings.seed, "latent", first, count, shape.latent_size)
         white = normals(self.settings.seed, "noise", first, count, int(np.prod(shape.white_shape)))
         white = torch.from_numpy(white).view(count, *shape.white_shape)
@@ -124,28 +126,22 @@ class Trainer:
             Losses and mean score difference.
         """
         self._set_rate(progress)
-        score = self._every(SCORE_EVERY)
-        times = 2 if score else 1
-        latent, white = self.random_inputs(times)
+        latent, white = self.random_inputs()
         real = self.critic.observe(dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous())
         with autocast(self.device, self.dtype):
-            noiseless, depth = self.generator(latent, conditions.repeat(times, 1))
+            noiseless, depth = self.generator(latent, conditions.repeat(GALAXIES_PER_LABEL, 1))
         seen = self.critic.observe(self.generator.observe(noiseless, depth, white))
         fake = [part[: len(flux)] for part in seen]
-        report, real_scores = self._critic_step(real, [seen.detach() for seen in fake], conditions)
+        report, real_scores = self._critic_step(real, [part.detach() for part in fake], conditions)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
-        further = SCORE_WEIGHT * SCORE_EVERY * energy_score(real[1].detach(), *seen[1].chunk(2)) if score else None
-        report |= self._generator_step(fake, real_scores, conditions, further)
+        energy = energy_score(real[1].detach(), *seen[1].chunk(GALAXIES_PER_LABEL))
+        report |= self._generator_step(fake, real_scores, conditions, energy)
         self.images += self.settings.batch
         self._average()
         return report
 
-    def _every(self, steps):
-        """Tell whether something that is done once in so many steps is due."""
-        return (self.images // self.settings.batch) % steps == 0
-
     def _critic_step(self, real, fake, conditions):
-        penalise = self._every(PENALTY_EVERY)
+        penalise = (self.images // self.settings.batch) % PENALTY_EVERY == 0
         if penalise:
             for seen in (*real, *fake):
                 seen.requires_grad_(True)
@@ -167,20 +163,16 @@ class Trainer:
         self.critic_optimiser.step()
         return report, real_scores.detach()
 
-    def _generator_step(self, fake, real_scores, conditions, further):
+    def _generator_step(self, fake, real_scores, conditions, energy):
         self.critic.requires_grad_(False)  # spares the gradients of the critic's weights
         with autocast(self.device, self.dtype):
             losses = generator_loss(real_scores, self.critic(*fake, conditions))
-        loss = losses[0] + PHOTOMETRIC_WEIGHT * losses[1]
-        report = {"generator_loss": losses[0].detach()}
-        if further is not None:
-            loss = loss + further
-            report["energy_score"] = further.detach() / (SCORE_WEIGHT * SCORE_EVERY)
+        loss = losses[0] + PHOTOMETRIC_WEIGHT * losses[1] + SCORE_WEIGHT * energy
         self.generator_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.generator_optimiser.step()
         self.critic.requires_grad_(True)
-        return report
+        return {"generator_loss": losses[0].detach(), "energy_score": energy.detach()}
 
     def _set_rate(self, progress):
         rate = self.settings.lr * rate_factor(progress)
