@@ -15,6 +15,7 @@ SMALL = {
     "train_gan": ["--images", "640", "--preset", "tiny"],
     "generate": ["--n", "64"],
     "train_classifier": ["--epochs", "2", "--target", "log_mass < 8.8"],
+    "bench": ["--n", "64", "--repeat", "1"],
 }
 
 
@@ -56,6 +57,21 @@ def test_the_commands_for_your_own_survey(workplace):
         "runs/train_gan/evaluation/grid.png", "runs/train_classifier/classifier.png",
     ):  # fmt: skip
         assert (workplace / name).stat().st_size > 0, name
+
+
+def test_the_commands_for_stores_mocks_and_speed(tmp_path):
+    (tmp_path / "catalogs").mkdir()
+    for seed, store in ((1, "survey"), (2, "field2")):
+        files = f"data/{store}"
+        run(["galaxycgan", "mock", "--n", "64", "--seed", str(seed), "--out", files], tmp_path)
+        names = {"ids": "HSC_ids.npy", "images": "images.small.npy", "table": "2018_02_23-all_objects.csv"}
+        options = [word for option, name in names.items() for word in (f"--{option}", f"{files}/{name}")]
+        run(["galaxycgan", "convert", "--bands", "g,r,i", *options, "--out", f"catalogs/{store}.h5"], tmp_path)
+    (tmp_path / "cosmos.csv").write_text("z,log_mass,mag_i\n0.1,8.5,21.0\n0.2,9.5,20.5\n")
+    for words in commands("Stores, mocks, speed"):
+        run(words, tmp_path)
+    for name in ("catalogs/near.h5", "catalogs/both.h5", "near.vot", "data/cosmos/images.small.npy"):
+        assert (tmp_path / name).stat().st_size > 0, name
 
 
 def test_the_python_lines(workplace):

@@ -344,7 +344,7 @@ def test_changed_input_is_not_done_already(here, stage):
         (["generate", "--recipe", "gone.toml"], "gone.toml: no such recipe"),
         (["generate"], "runs/train_gan: no such run directory.*submit train_gan"),
         (["classify"], "runs/train_classifier: no such run directory"),
-        (["convert"], r"data/HSC_ids.npy: no such file"),
+        (["convert"], r"data/images.small.npy: no such file"),
         (["train_gan", "--store", "s.h5", "--run", "s.h5"], "--run s.h5: must be a directory, is a file"),
         (["train_gan", "--store", "s.h5", "--profile", "nonsense"], "no profile of that name.*small-cpu"),
         (["train_gan", "--store", "s.h5", "--speed", "9"], "--speed"),
