@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from galaxycgan.bench.survey import write_survey
+from galaxycgan.bench.survey import convert_words, write_survey
 from galaxycgan.bench.timing import copy_to_disk, run_command, timed, write_to_disk
 from galaxycgan.images.bands import parse_bands
 
@@ -30,8 +30,7 @@ def bench_convert(config, context, folder):
     bytes_in = sum(path.stat().st_size for path in paths.values())
     pixels = np.zeros((config.n, len(bands), config.size, config.size), "<f4")
     store = folder / "store.h5"
-    words = ["convert", "--bands", config.bands, "--out", store, "--overwrite"]
-    words += [word for name, path in paths.items() for word in (f"--{name}", path)]
+    words = convert_words(paths, bands, store)
     copies, conversions, writes, memory = [], [], [], []
     copy_to_disk(paths["images"], folder / "copy.npy")  # the first time is slower: memory is found for the cache
     for k in range(config.repeat):

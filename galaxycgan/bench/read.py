@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from galaxycgan.bench.survey import write_survey
+from galaxycgan.bench.survey import convert_words, write_survey
 from galaxycgan.bench.timing import run_command, timed
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.images.bands import parse_bands
@@ -37,8 +37,7 @@ def bench_read(config, context, folder):
     """
     bands = parse_bands(config.bands)
     paths = write_survey(folder, config.n, bands, config.size, config.seed)
-    words = ["convert", "--bands", config.bands, "--out", folder / "store.h5"]
-    run_command(words + [word for name, path in paths.items() for word in (f"--{name}", path)])
+    run_command(convert_words(paths, bands, folder / "store.h5"))
     paths["images"].unlink()
     store = GalaxyStore(folder / "store.h5")
     rng = np.random.default_rng(config.seed)

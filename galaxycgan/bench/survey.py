@@ -44,3 +44,9 @@ def write_survey(folder, n, bands, size, seed):
         rows = zip(range(n), ids, redshift, mass, strict=True)
         file.writelines(f"{k},{id},{z:.4f},{m:.4f},0.1,True\n" for k, id, z, m in rows)
     return paths
+
+
+def convert_words(paths, bands, store):
+    """Return the words of the command that converts the survey of `write_survey` to a store."""
+    files = [word for name, path in paths.items() for word in (f"--{name}", path)]
+    return ["convert", "--bands", ",".join(bands), *files, "--out", store, "--overwrite"]
