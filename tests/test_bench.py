@@ -9,18 +9,7 @@ SMALL = ["--n", "40", "--size", "16", "--repeat", "1"]
 
 @pytest.mark.parametrize("what, limit", [("convert", "cp and fsync of the images"), ("read", "np.memmap")])
 def test_a_bench_reports_its_limit_beside_the_figure_and_leaves_nothing(command, tmp_path, what, limit):
-    words = [
-        "--n",
-        "40",
-        "--size",
-        "16",
-        "--repeat",
-        "1",
-        "--dir",
-        tmp_path / "work",
-        "--out",
-        tmp_path / "figures.json",
-    ]
+    words = [*SMALL, "--dir", tmp_path / "work", "--out", tmp_path / "figures.json"]
     code, out, err = command("bench", what, *words)
     assert code == 0, err
     figures = json.loads((tmp_path / "figures.json").read_text())
@@ -33,9 +22,7 @@ def test_a_bench_reports_its_limit_beside_the_figure_and_leaves_nothing(command,
 
 def test_convert_is_charged_with_its_own_memory_only(command, tmp_path):
     ballast = bytearray(b"x") * (600 << 20)  # memory of the process that measures
-    command(
-        "bench", "convert", "--n", "40", "--size", "16", "--repeat", "1", "--dir", tmp_path, "--out", tmp_path / "f"
-    )
+    command("bench", "convert", *SMALL, "--dir", tmp_path, "--out", tmp_path / "f")
     peaks = [row["memory_mb"] for row in json.loads((tmp_path / "f").read_text())["rows"] if "memory_mb" in row]
     assert len(ballast) and len(peaks) == 1 and 20 < peaks[0] < 500
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.bench.convert import bench_convert
+from galaxycgan.bench.generate import bench_generate
 from galaxycgan.bench.read import bench_read
 from galaxycgan.config import check_at_least
 from galaxycgan.files import make_directory, write_json
 from galaxycgan.provenance import tool_stamp
 
-BENCHES = {"convert": bench_convert, "read": bench_read}
+BENCHES = {"convert": bench_convert, "read": bench_read, "generate": bench_generate}
 
 
 def bench(config, context):
@@ -63,7 +64,8 @@ def in_words(figures):
     yield f"  {'':<44}{'seconds':>10}{'MB/s':>10}{'MB memory':>11}"
     for row in figures["rows"]:
         memory = f"{row['memory_mb']:>11,.0f}" if "memory_mb" in row else ""
-        yield f"  {row['name']:<44}{row['seconds']:>10.3f}{row['mb_per_s']:>10,.0f}{memory}"
+        rate = f"{row['mb_per_s']:>10,.0f}" if "mb_per_s" in row else f"{'':>10}"
+        yield f"  {row['name']:<44}{row['seconds']:>10.3f}{rate}{memory}".rstrip()
     for name, value in figures["ratios"].items():
         yield f"  {name}: {value:.2f}"
     host = figures["machine"]
