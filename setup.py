@@ -10,7 +10,11 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "galaxycgan/__init__.py").read_text())[1]
 
 #: Found by name after an install, without a checkout (galaxycgan/resources.py).
-SHIPPED = [*sorted(HERE.glob("catalogs/*.toml")), *sorted(HERE.glob("slurm/profiles/*.toml"))]
+SHIPPED = [
+    path
+    for folder in ("catalogs", "slurm/profiles", "slurm/pipelines")
+    for path in sorted((HERE / folder).glob("*.toml"))
+]
 
 
 class BuildWithRecipes(build_py):
@@ -33,8 +37,8 @@ class BuildWithRecipes(build_py):
 extras = {
     "mock": ["galsim>=2.5"],
     "parquet": ["pyarrow>=14.0.1"],
-    "plots": ["matplotlib>=3.8", "scikit-learn>=1.4"],
-    "test": ["pytest>=8", "fitsio>=1.2", "ruff"],
+    "plots": ["matplotlib>=3.8", "scikit-learn>=1.4", "photutils>=2.0", "statmorph>=0.7,<0.8"],
+    "test": ["pytest>=8", "fitsio>=1.2", "ruff", "sep>=1.2"],
 }
 extras["all"] = sorted({name for names in extras.values() for name in names})
 
@@ -50,7 +54,7 @@ setup(
     cmdclass={"build_py": BuildWithRecipes},
     install_requires=[
         "numpy>=1.26", "pandas>=2.1", "torch>=2.4", "astropy>=6.0", "h5py>=3.10", "submitit>=1.5.2", "scipy>=1.11",
-        "safetensors>=0.4", "rich>=13",
+        "safetensors>=0.4", "rich>=13", "threadpoolctl>=3.1",
     ],
     extras_require=extras,
     entry_points={"console_scripts": ["galaxycgan = galaxycgan.cli:main"]},

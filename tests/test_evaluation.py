@@ -1,17 +1,20 @@
 """Metrics sit at their floor for like sets, and the right one leaves it for spoiled ones."""
 
+import re
 import shutil
 
 import numpy as np
 import pytest
 
-from galaxycgan.config import Evaluate, TrainGan
+from galaxycgan.config import Evaluate, Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation import features, metrics
+from galaxycgan.evaluation import features, goals, job, metrics
 from galaxycgan.evaluation.job import evaluate
+from galaxycgan.evaluation.quick import QuickMetrics, quick_metrics
 from galaxycgan.evaluation.response import responses
 from galaxycgan.files import read_json
+from galaxycgan.generation.job import generate
 from galaxycgan.training.gan import train_gan
 
 BANDS = ("g", "r", "i")
@@ -59,12 +62,22 @@ def test_conditional_distance_sees_shuffled_labels_that_the_plain_one_misses():
 
 def test_label_rmse_is_one_for_real_and_larger_for_shuffled_labels():
     train, train_labels = galaxies(800, 1)
-    tables = [metrics.properties(images, BANDS, 50.0) for images in (train, galaxies(400, 2)[0], galaxies(400, 3)[0])]
-    labels = [galaxies(400, seed)[1] for seed in (2, 3)]
-    mass = metrics.label_rmse(tables[0], train_labels, tables[1], labels[0], tables[2], labels[1])[1]
-    assert mass == pytest.approx(1, abs=0.2)
-    wrong = metrics.label_rmse(tables[0], train_labels, tables[1], labels[0], tables[2], labels[1][::-1])[1]
-    assert wrong > 2
+    (real, labels), (second, theirs) = (galaxies(400, seed) for seed in (2, 3))
+    learned = metrics.properties(train, BANDS, 50.0)
+    tables = [metrics.properties(images, BANDS, 50.0) for images in (real, second)]
+    sets = [(tables[0], labels), (tables[1], theirs), (tables[1], theirs[::-1])]
+    errors, alike, shuffled = metrics.label_errors(learned, train_labels, sets)
+    assert metrics.label_rmse(errors, alike)[1] == pytest.approx(1, abs=0.2)
+    assert metrics.label_rmse(errors, shuffled)[1] > 2
+
+
+def test_an_offset_at_equal_labels_is_found_to_a_few_percent():
+    real, labels = galaxies(800, 1)
+    brighter, theirs = galaxies(800, 2, brighter=1.1)
+    a, b = (metrics.properties(images, BANDS, 50.0) for images in (real, brighter))
+    scaled, their_scaled = ((each - [0.3, 9.0]) / [0.12, 0.6] for each in (labels, theirs))
+    assert metrics.offsets(a, b, scaled, their_scaled)["i"] == pytest.approx(-2.5 * np.log10(1.1), abs=0.03)
+    assert metrics.offsets(a, a, scaled, scaled)["i"] == 0
 
 
 def test_power_and_noise_correlation_tell_white_from_correlated_noise():
@@ -72,10 +85,25 @@ def test_power_and_noise_correlation_tell_white_from_correlated_noise():
     white = random.normal(size=(200, 1, 50, 51)).astype(np.float32)
     smooth = (white[..., :-1] + 0.3 * white[..., 1:]) / np.hypot(1, 0.3)
     white = white[..., :-1]
-    assert metrics.noise_lags(white)[0] == pytest.approx(0, abs=0.02)
-    assert metrics.noise_lags(smooth)[0] > 0.1
-    assert metrics.power_difference(white, white) == (0, 0)
-    assert metrics.power_difference(white, smooth)[1] > 0.1
+    assert metrics.noise_lags(*metrics.noise_pairs(white))[0] == pytest.approx(0, abs=0.02)
+    assert metrics.noise_lags(*metrics.noise_pairs(smooth))[0] > 0.1
+    spectra = [metrics.power_spectra(images) for images in (white, smooth)]
+    assert metrics.power_difference(spectra[0], spectra[0]) == (0, 0)
+    assert metrics.power_difference(*spectra)[1] > 0.1
+
+
+def test_power_is_that_of_parseval():
+    images = np.random.default_rng(0).normal(size=(3, 2, 32, 32)).astype(np.float32)
+    window = np.hanning(32)[:, None] * np.hanning(32)
+    flat = metrics.power_spectra(images)[:, :, 1:].mean()
+    assert flat == pytest.approx((window**2).sum(), rel=0.1)  # white noise of unit variance
+
+
+def test_a_single_bright_galaxy_does_not_carry_the_power_spectrum():
+    images = galaxies(100, 1)[0]
+    other = images.copy()
+    other[0] *= 100
+    assert metrics.power_difference(*(metrics.power_spectra(each) for each in (images, other)))[0] < 0.1
 
 
 def test_monotone_latents_are_counted():
@@ -107,14 +135,16 @@ def test_features_of_like_sets_are_dense_covered_and_not_told_apart(space):
     assert density == pytest.approx(1, abs=0.15) and coverage > 0.9
     assert features.two_sample_accuracy(real, other) == pytest.approx(0.5, abs=0.07)
     train = space(galaxies(400, 1)[0])
-    assert features.memorisation(train, real, other)["ratio"] == pytest.approx(1, abs=0.1)
+    away = [features.nearest(train, each)[0] for each in (real, other)]
+    assert features.memorisation(*away)["ratio"] == pytest.approx(1, abs=0.1)
 
 
 def test_copies_a_missing_mode_and_a_wrong_kind_each_leave_their_floor(space):
     train, real, other = (space(galaxies(400, seed)[0]) for seed in (1, 2, 3))
     copies = train + np.random.default_rng(0).normal(0, 0.01, train.shape)
-    assert features.memorisation(train, real, copies)["ratio"] < 0.3
-    assert features.memorisation(train, real, copies)["near_share"] > 0.5
+    away = [features.nearest(train, each)[0] for each in (real, copies)]
+    assert features.memorisation(*away)["ratio"] < 0.3
+    assert features.memorisation(*away)["near_share"] > 0.5
     half = other[other[:, 0] < np.median(other[:, 0])]
     assert features.density_and_coverage(real, half)[1] < features.density_and_coverage(real, other)[1] - 0.15
     brighter = space(galaxies(400, 3, brighter=4.0)[0])
@@ -133,10 +163,123 @@ def test_evaluate_writes_metrics_and_pictures(gan, survey_store, tmp_path):
     evaluate(Evaluate(real=str(survey_store), gan=str(gan), out=str(tmp_path / "e")), Context())
     report = read_json(tmp_path / "e/metrics.json")
     assert not report["judged"] and report["n"] <= 12  # only what the GAN never saw
-    assert {"w1", "w1_floor", "power_mean_dex", "noise_lags", "mass_response"} <= set(report)
-    assert report["features"] is None  # a dozen galaxies: too few to learn from
-    for name in ("real_and_generated", "grid", "distributions", "training"):
+    assert {"w1.mean", "w1.Gini", "power.mean", "noise_lag.1", "mass_response.monotone"} <= set(report["metrics"]) | {
+        "mass_response.monotone"  # needs galaxies enough about one redshift
+    }
+    assert "density" in report["left_out"]  # a dozen galaxies: too few to learn from
+    for name in ("real_and_generated", "grid", "distributions", "training", "power", "planes"):
         assert (tmp_path / f"e/{name}.png").read_bytes().startswith(b"\x89PNG"), name
+    assert (tmp_path / "e/report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_metrics_json_keeps_its_documented_schema(gan, survey_store, tmp_path):
+    evaluate(Evaluate(real=str(survey_store), gan=str(gan), out=str(tmp_path), quick=True, overwrite=True), Context())
+    report = read_json(tmp_path / "metrics.json")
+    documented = re.findall(r"^    ([a-z_, ]+?)  +\S", job.__doc__, flags=re.MULTILINE)
+    keys = {name for line in documented for name in line.split(", ")}
+    assert set(report) == keys
+    assert (report["schema"], report["schema_version"]) == ("galaxycgan-evaluation", 2)
+    for name, found in report["metrics"].items():
+        assert set(found) == {"value", "interval", "floor", "floor_interval", "floor_scatter"}, name
+        assert goals.meaning(name).words.endswith("."), name
+    assert set(report["goals"].values()) <= {"met", "missed", "undecided", "at the floor", "off the floor"}
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_the_same_evaluation_is_done_already_and_another_is_refused(gan, survey_store, tmp_path, command):
+    words = ["evaluate", "--real", survey_store, "--gan", gan, "--out", tmp_path / "e", "--quick"]
+    assert command(*words)[0] == 0
+    before = (tmp_path / "e/metrics.json").read_bytes()
+    code, said, _ = command(*words)
+    assert code == 0 and "is done" in said and (tmp_path / "e/metrics.json").read_bytes() == before
+    code, _, error = command(*words, "--n", "9")
+    assert code == 2 and "holds another evaluation" in error
+
+
+@pytest.fixture(scope="module")
+def catalog(gan, tmp_path_factory):
+    """Directory of a synthetic catalog that the GAN made."""
+    directory = tmp_path_factory.mktemp("catalog")
+    (directory / "r.toml").write_text("[population]\nkind = 'training'\nn = 40\n")
+    generate(Generate(gan=str(gan), recipe=str(directory / "r.toml"), out=str(directory / "c")), Context())
+    return directory / "c"
+
+
+def test_a_catalog_is_judged_without_its_generator_and_says_what_it_leaves_out(
+    catalog, survey_store, tmp_path, command
+):
+    words = ["evaluate", "--real", survey_store, "--synthetic", catalog / "catalog.h5", "--gan", tmp_path / "no"]
+    code, said, error = command(*words, "--out", tmp_path / "e")
+    assert code == 0, error
+    assert "holds no generator" in said and "need the generator that made the catalog" in said
+    report = read_json(tmp_path / "e/metrics.json")
+    assert report["gan"] is None and report["n_synthetic"] >= 8 and "label_shift.photo_z" in report["metrics"]
+    assert not (tmp_path / "e/grid.png").exists() and (tmp_path / "e/real_and_generated.png").exists()
+
+
+def test_store_and_fits_of_one_catalog_give_the_same_numbers(catalog, survey_store, tmp_path):
+    found = []
+    for file in ("catalog.h5", "catalog.fits"):
+        out = tmp_path / file
+        evaluate(
+            Evaluate(real=str(survey_store), synthetic=str(catalog / file), gan="", out=str(out), quick=True), Context()
+        )
+        found.append(read_json(out / "metrics.json")["metrics"])
+    assert found[0] == found[1]
+
+
+def test_a_catalog_with_its_generator_has_the_responses_too(catalog, gan, survey_store, tmp_path, command):
+    words = ["evaluate", "--real", survey_store, "--synthetic", catalog / "catalog.h5", "--gan", gan, "--quick"]
+    code, said, error = command(*words, "--out", tmp_path / "e")
+    assert code == 0, error
+    assert read_json(tmp_path / "e/metrics.json")["gan"] == str(gan)
+    assert "left out: mass_response" not in said
+
+
+def test_a_catalog_of_other_images_or_without_images_is_refused_in_one_line(
+    survey_files, catalog, survey_store, tmp_path, command
+):
+    from galaxycgan.catalogs.export import write_fits
+
+    other = survey_files.convert(pixel_scale="0.2")
+    code, _, error = command(
+        "evaluate", "--real", other, "--synthetic", catalog / "catalog.h5", "--out", tmp_path / "e"
+    )
+    assert code == 2 and "of another kind" in error and error.count("\n") == 1
+    write_fits(catalog / "catalog.h5", tmp_path / "table.fits", images="none")
+    code, _, error = command(
+        "evaluate", "--real", survey_store, "--synthetic", tmp_path / "table.fits", "--out", tmp_path / "e"
+    )
+    assert code == 2 and "no HDUs CATALOG and IMAGES" in error and error.count("\n") == 1
+
+
+def test_quick_metrics_rank_a_good_set_before_a_bad_one():
+    images, labels = galaxies(300, 1)
+    good, bad = galaxies(300, 2, labels=labels)[0], galaxies(300, 2, labels=labels, brighter=2.0)[0]
+    scaled = (labels - [0.3, 9.0]) / [0.12, 0.6]
+    before = images.copy()
+    meter = QuickMetrics(images, scaled, BANDS)
+    assert meter(good)["score"] < 0.5 * meter(bad)["score"]
+    assert quick_metrics(images, good, scaled, BANDS) == meter(good)
+    assert all(np.isfinite(value) for value in meter(good).values())
+    assert np.array_equal(images, before)
+
+
+def test_compare_puts_runs_side_by_side_and_marks_the_best(gan, survey_store, tmp_path, command):
+    for name, seed in (("a", 0), ("b", 1)):
+        out = tmp_path / name / "evaluation"
+        evaluate(Evaluate(real=str(survey_store), gan=str(gan), out=str(out), quick=True, seed=seed), Context())
+    code, said, error = command(
+        "compare", tmp_path / "a", tmp_path / "b/evaluation/metrics.json", "--out", tmp_path / "c.html"
+    )
+    assert code == 0, error
+    assert re.search(r"^w1.mean +\d\.\d+.+(met|missed|undecided)", said, flags=re.MULTILINE) and "*" in said
+    assert "data:image/png" in (tmp_path / "c.html").read_text()
+    code, _, error = command("compare", tmp_path / "a", tmp_path / "nowhere")
+    assert code == 2 and "no metrics.json there" in error
+    (tmp_path / "old.json").write_text('{"w1": {}}')
+    code, _, error = command("compare", tmp_path / "old.json")
+    assert code == 2 and "not the metrics of galaxycgan evaluate" in error
 
 
 class Painted:
@@ -194,12 +337,6 @@ def test_a_generator_without_its_list_of_ids_is_refused(gan, survey_store, tmp_p
         evaluate(Evaluate(real=str(survey_store), gan=str(copy)), Context())
 
 
-def test_evaluate_refuses_synthetic_galaxies_as_real_ones(gan, tmp_path):
-    from galaxycgan.config import Generate
-    from galaxycgan.generation.job import generate
-
-    recipe = tmp_path / "r.toml"
-    recipe.write_text("[population]\nkind = 'training'\nn = 5\n")
-    generate(Generate(gan=str(gan), recipe=str(recipe), out=str(tmp_path / "c")), Context())
+def test_evaluate_refuses_synthetic_galaxies_as_real_ones(gan, catalog):
     with pytest.raises(UserError, match="holds synthetic galaxies"):
-        evaluate(Evaluate(real=str(tmp_path / "c/catalog.h5"), gan=str(gan)), Context())
+        evaluate(Evaluate(real=str(catalog / "catalog.h5"), gan=str(gan)), Context())

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, precision_recall_curve, roc_auc_score
 from sklearn.metrics import roc_curve as _roc_curve
 
-from galaxycgan.evaluation.plots import save_figure, style
+from galaxycgan.evaluation.style import save_figure, style
 
 BOOTSTRAP = 500
 

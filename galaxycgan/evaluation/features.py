@@ -139,24 +139,39 @@ def _squared_distances(a, b):
     return (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
 
 
-def memorisation(train, held_out, synthetic):
+def nearest(train, features):
+    """Find the nearest training galaxy of each galaxy.
+
+    Parameters
+    ----------
+    train, features : arrays [n, component], [m, component]
+
+    Returns
+    -------
+    distance : array [m]
+    row : int array [m]
+        Of the training set.
+    """
+    return cKDTree(train).query(features)
+
+
+def memorisation(held_out, synthetic):
     """Compare how near synthetic and held-out real galaxies lie to the training set.
 
     Parameters
     ----------
-    train, held_out, synthetic : array [n, component]
+    held_out, synthetic : arrays [n], [m]
+        Distances of `nearest`.
 
     Returns
     -------
     dict
-        'ratio': median distance to the nearest training galaxy of synthetic over that of held-out ones; 1 is ideal,
-        less means copies. 'near_share': share of synthetic galaxies nearer than the nearest 1% of the held-out ones.
+        'ratio': median distance of synthetic galaxies over that of held-out ones; 1 is ideal, less means copies.
+        'near_share': share of synthetic galaxies nearer than the nearest 1% of the held-out ones.
     """
-    tree = cKDTree(train)
-    ours, theirs = (tree.query(features)[0] for features in (synthetic, held_out))
     return {
-        "ratio": float(np.median(ours) / np.median(theirs)),
-        "near_share": float(np.mean(ours < np.quantile(theirs, 0.01))),
+        "ratio": float(np.median(synthetic) / np.median(held_out)),
+        "near_share": float(np.mean(synthetic < np.quantile(held_out, 0.01))),
     }
 
 

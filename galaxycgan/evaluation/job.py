@@ -1,5 +1,24 @@
-"""The stage evaluate: real galaxies and a trained generator in, metrics.json and pictures out."""
+"""The stage evaluate: real galaxies and a generator or a catalog in, metrics.json, pictures and report.html out.
 
+metrics.json, schema version 2::
+
+    schema, schema_version   "galaxycgan-evaluation", 2
+    tool, created, request   what made it, when it was asked for, and of what: equal requests are done already
+    real, synthetic, gan     paths as given; gan is null where no generator was at hand
+    bands, columns           bands of the images; labels that galaxies are compared at
+    n, n_synthetic, n_floor  galaxies compared, and real ones of the second set
+    judged                   false below 1,000 galaxies: report, do not judge
+    metrics                  name -> {value, interval [16%, 84%], floor, floor_interval [16%, 84%], floor_scatter}
+    left_out                 name -> why it was not computed
+    morphology               'real', 'synthetic', 'other' -> outcome of the measurement -> galaxies
+    goals                    name -> 'met', 'missed', 'undecided'; without a goal 'at the floor', 'off the floor'
+    mass_response, redshift_response   lists of one entry for each value of the other label; see `response.responses`
+    seconds                  part -> wall seconds
+
+Names of metrics and what they mean: `galaxycgan.evaluation.goals`. Numbers that are unknown are null.
+"""
+
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,26 +26,35 @@ import numpy as np
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation import features, metrics, pictures, plots
-from galaxycgan.evaluation.response import responses
+from galaxycgan.evaluation import goals, page, pictures
+from galaxycgan.evaluation.judge import Galaxies, Sets, judge
+from galaxycgan.evaluation.resampling import DRAWS, FEW_DRAWS
+from galaxycgan.evaluation.response import FEW_LATENTS, LATENTS, responses, summary
 from galaxycgan.evaluation.samples import Samples
+from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
 from galaxycgan.files import make_directory, read_json, read_records, sha256_file, write_json
 from galaxycgan.images.bands import reference_band
 from galaxycgan.images.photometry import measure
 from galaxycgan.models.device import choose_device, set_threads
-from galaxycgan.models.painter import Painter
-from galaxycgan.models.release import METRICS, WEIGHTS, check_images
+from galaxycgan.models.release import METRICS, WEIGHTS
 from galaxycgan.provenance import tool_stamp
 
+SCHEMA, SCHEMA_VERSION = "galaxycgan-evaluation", 2
+METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
 #: Below this many galaxies numbers are reported, not judged.
 ENOUGH = 1000
-FLOOR_DRAWS = 20
+#: Galaxies that tell the sky's noise.
+FOR_NOISE = 500
+#: Parts of the work, and from and to which percent of it they go.
+PARTS = {
+    "galaxies": (0, 10), "photometry": (10, 15), "morphology": (15, 70), "features": (70, 85), "responses": (85, 100),
+}  # fmt: skip
 #: Of a response, what is only for the plot.
 FOR_PLOTS = ("moved", "mag", "window")
 
 
 def evaluate(config, context):
-    """Compare generated galaxies with real ones that the GAN never saw.
+    """Compare generated galaxies with real ones that the generator never saw.
 
     Parameters
     ----------
@@ -35,170 +63,190 @@ def evaluate(config, context):
     context : galaxycgan.context.Context
         How it is run.
     """
-    set_threads(config.threads)
+    threads = set_threads(config.threads)
     check_at_least(config, n=8, seed=0)
-    run = Path(config.gan)
-    painter = Painter(run, choose_device(config.device))
-    out = Path(config.out) if config.out else run / "evaluation"
+    subject = _subject(config, context)
+    out = Path(config.out) if config.out else _place(config, subject)
     with GalaxyStore(find_store(config.real, "--real")) as store:
-        _check(store, painter, run)
-        request = {"generator_sha256": sha256_file(run / WEIGHTS), "store": store.fingerprint}
+        if store.synthetic:
+            raise UserError(f"{store.path}: holds synthetic galaxies; --real wants a store of real ones")
+        subject.check(store)
+        request = subject.identity | {"store": store.fingerprint}
         request |= {"n": config.n, "seed": config.seed, "quick": config.quick}
-        if (out / "metrics.json").exists() and not config.overwrite:
-            if read_json(out / "metrics.json").get("request") != request:
-                raise UserError(f"{out}: holds another evaluation; choose another --out, or --overwrite")
-            context.say(f"{out}: is done; --overwrite evaluates again")
+        if _is_done(out, request, config, context):
             return
-        random = np.random.default_rng(config.seed)
-        samples = Samples.choose(store, run, config.n, random)
         make_directory(out)
-        report = {"tool": tool_stamp(), "created": context.created, "gan": str(run), "store": str(store.path)}
-        report["request"] = request
-        report |= compare(samples, painter, config.seed, random, context, None if config.quick else out)
-    if (run / METRICS).exists():
-        plots.training_curves(out / "training.png", read_records(run / METRICS))
-    write_json(out / "metrics.json", report)
+        evaluation = Evaluation(config, context, subject, store, threads)
+        report = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "tool": tool_stamp(), "created": context.created}
+        report |= {"request": request, "real": str(store.path), "synthetic": config.synthetic or None}
+        report |= {"gan": str(subject.painter.run) if subject.painter else None}
+        report |= evaluation.report()
+        if not config.quick:
+            shown = evaluation.draw(out)
+            page.write(out / REPORT_FILE, report, shown)
+    write_json(out / METRICS_FILE, report)
     _say(context, report, out)
 
 
-def _check(store, painter, run):
-    if store.synthetic:
-        raise UserError(f"{store.path}: holds synthetic galaxies; --real wants a store of real ones")
-    check_images(run, painter.card, painter.generator.shape.size, store)
-    for name in painter.conditioning.columns:
-        if name not in store.columns:
-            raise UserError(f"{store.path}: no column '{name}', which {run} is conditioned on")
+def _subject(config, context):
+    """Return what is judged; a catalog's generator is at hand where --gan names the one that made it."""
+    device = choose_device(config.device)
+    if not config.synthetic:
+        return GeneratorSubject(config.gan, device)
+    catalog = CatalogSubject(config.synthetic)
+    weights = Path(config.gan) / WEIGHTS
+    if weights.exists() and sha256_file(weights) == catalog.generator_sha256:
+        return CatalogSubject(config.synthetic, GeneratorSubject(config.gan, device).painter)
+    why = "did not make this catalog" if weights.exists() else "holds no generator"
+    context.say(f"{config.gan}: {why}; what needs the generator is left out (--gan names another)")
+    return catalog
 
 
-def compare(samples, painter, seed, random, context, out):
-    """Compute all metrics.
+def _place(config, subject):
+    """Return where a result goes that was given no place: into the run, or beside the catalog."""
+    return (subject.path.parent if config.synthetic else subject.path) / "evaluation"
+
+
+def _is_done(out, request, config, context):
+    """Tell whether this evaluation is there already; refuse to replace another one."""
+    if not (out / METRICS_FILE).exists() or config.overwrite:
+        return False
+    if read_json(out / METRICS_FILE).get("request") != request:
+        raise UserError(f"{out}: holds another evaluation; choose another --out, or --overwrite")
+    context.say(f"{out}: is done; --overwrite evaluates again")
+    return True
+
+
+class Evaluation:
+    """One comparison: chooses the galaxies, computes the numbers, draws the pictures.
 
     Parameters
     ----------
-    samples : Samples
-        Real galaxies.
-    painter : Painter
-        Makes a galaxy for the labels of each.
-    seed : int
-        Of the synthetic draws.
-    random : numpy.random.Generator
-        Of the bootstrap.
+    config : galaxycgan.config.Evaluate
     context : galaxycgan.context.Context
-    out : Path or None
-        Directory for pictures; None: the quick metrics alone, and no pictures.
-
-    Returns
-    -------
-    dict
-        JSON values.
+    subject : GeneratorSubject or CatalogSubject
+    store : GalaxyStore
+        Real galaxies.
+    threads : int
     """
-    store, bands = samples.store, samples.store.bands
-    labels = store.labels(painter.conditioning.columns)[samples.rows]
-    n = len(samples.rows)
-    with context.progress("evaluating", 5, "parts") as progress:
-        real_images, fake_images = store.images(samples.rows), painter.sample(labels, seed)
-        progress.at(1, "images made")
-        softening = metrics.flux_softening(measure(real_images[:500], bands), store.size)
-        real, fake = (metrics.properties(images, bands, softening) for images in (real_images, fake_images))
-        context.check()
-        other_images = store.images(samples.others)
-        second = metrics.properties(other_images, bands, softening)
-        report = {"n": n, "judged": n >= ENOUGH, "w1": metrics.w1_table(real, fake)}
-        report["w1_floor"] = _floor(real, second, random) | {"n": len(other_images)}
-        progress.at(2, "photometry")
-        context.check()
-        if labels.shape[1] >= 2:
-            report["w1_conditional"] = metrics.w1_conditional(real, fake, labels)
-        report |= _label_rmse(samples, painter, labels, real, fake, softening)
-        report |= _textures(real_images, fake_images, other_images)
-        magnitude = real[bands[reference_band(bands)]]
-        answers = responses(painter, labels, magnitude, bands, softening, seed)
-        report |= {name: [_without_plots(part) for part in parts] for name, parts in answers.items()}
-        progress.at(3, "responses")
-        context.check()
-        if out:
-            report |= _in_features(samples, painter, real_images, fake_images, other_images, context)
-            progress.at(4, "features")
-            pictures.draw(out, painter, real_images, labels, real, fake, report, answers, seed)
-        progress.at(5, "done")
-    return report
+
+    def __init__(self, config, context, subject, store, threads):
+        self.config, self.context, self.subject, self.store, self.threads = config, context, subject, store, threads
+        self.random = np.random.default_rng(config.seed)
+        self.seconds, self.started = {}, time.monotonic()
+        if subject.painter:
+            self.samples = Samples.of_run(store, subject.painter.run, config.n, self.random)
+        else:
+            self.samples = Samples.of_catalog(store, subject.made_from, config.n, self.random, subject.path)
+
+    def report(self):
+        """Return the JSON values of the metrics."""
+        with self.context.progress("evaluating", 100, "percent") as bar:
+            self.bar = bar
+            self._choose()
+            self._step("galaxies")
+            self.judgement = judge(
+                self.sets, self.store.bands, 2 * self.sky_rms, self.random, quick=self.config.quick,
+                draws=FEW_DRAWS if self.config.quick else DRAWS, workers=self.threads,
+                check=self.context.check, step=self._step,
+            )  # fmt: skip
+            self._respond()
+            self._step("responses")
+        found = self.judgement.metrics
+        for family in ("mass_response", "redshift_response"):
+            found |= summary(family, self.answers[family])
+        judged = len(self.sets.real) >= ENOUGH
+        return {
+            "bands": list(self.store.bands),
+            "columns": list(self.subject.columns),
+            "n": len(self.sets.real),
+            "n_synthetic": len(self.sets.synthetic),
+            "n_floor": len(self.sets.other),
+            "judged": judged,
+            "metrics": found,
+            "left_out": self.judgement.left_out,
+            "morphology": self.judgement.morphology,
+            "goals": {name: word for name, each in found.items() if (word := goals.verdict(name, each))},
+            **{name: [_without_plots(part) for part in parts] for name, parts in self.answers.items()},
+            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+        }
+
+    def _step(self, part, share=1.0):
+        """Show how far it is; a part that is done is timed."""
+        first, last = PARTS[part]
+        self.bar.at(round(first + share * (last - first)), part)
+        if share == 1.0:
+            now = time.monotonic()
+            self.seconds[part], self.started = now - self.started, now
+
+    def _choose(self):
+        """Read the galaxies of all sets."""
+        samples, store, conditioning = self.samples, self.store, self.subject.conditioning
+        self.labels = store.labels(self.subject.columns)[samples.rows]
+        arguments = len(samples.rows), self.config.seed, self.random
+        images, self.asked = self.subject.galaxies(self.labels, *arguments)
+        real = Galaxies(store.images(samples.rows), conditioning.standardise(self.labels))
+        self.sets = Sets(
+            real=real,
+            synthetic=Galaxies(images, conditioning.standardise(self.asked)),
+            other=self._read(store, samples.others),
+            teachers=self._read(*samples.teachers) if samples.teachers else None,
+            training=None if self.config.quick or not samples.searched() else self._read(*samples.searched()),
+            other_unseen=samples.others_unseen,
+            columns=self.subject.columns,
+        )
+        self.sky_rms = np.median(measure(real.images[:FOR_NOISE], store.bands)["sky_rms"], axis=0)
+
+    def _read(self, store, rows):
+        labels = store.labels(self.subject.columns)[rows]
+        return Galaxies(store.images(rows), self.subject.conditioning.standardise(labels))
+
+    def _respond(self):
+        """Move one label of a generator while the other stands still."""
+        self.answers = {"mass_response": [], "redshift_response": []}
+        if self.subject.painter is None:
+            self.judgement.left_out["mass_response, redshift_response"] = (
+                "need the generator that made the catalog; give its run directory with --gan"
+            )
+            return
+        band = self.store.bands[reference_band(self.store.bands)]
+        magnitude = self.judgement.measured["real"]["properties"][band]
+        latents = FEW_LATENTS if self.config.quick else LATENTS
+        self.answers = responses(
+            self.subject.painter, self.labels, magnitude, self.store.bands, self.judgement.softening_njy,
+            self.config.seed, latents,
+        )  # fmt: skip
+
+    def draw(self, out):
+        """Write the pictures; return them as `page.write` wants them."""
+        records = None
+        if self.subject.painter and (self.subject.painter.run / METRICS).exists():
+            records = read_records(self.subject.painter.run / METRICS)
+        scene = pictures.Scene(
+            subject=self.subject, sets=self.sets, labels=self.labels, judgement=self.judgement, answers=self.answers,
+            bands=self.store.bands, pixel_scale=self.store.pixel_scale, sky_rms=self.sky_rms, seed=self.config.seed,
+            training_log=records,
+        )  # fmt: skip
+        return pictures.draw(out, scene, self.context.check)
 
 
 def _without_plots(part):
     return {name: value for name, value in part.items() if name not in FOR_PLOTS}
 
 
-def _floor(real, second, random):
-    """W1 between two independent real sets: mean over bootstrap draws of both, with the scatter of its mean."""
-    draws = []
-    for _ in range(FLOOR_DRAWS):
-        pair = []
-        for table in (real, second):
-            n = len(next(iter(table.values())))
-            # Drawn without repeats, 80% of each set: repeats would count as a difference of their own
-            pick = random.permutation(n)[: max(2, int(0.8 * n))]
-            pair.append({name: values[pick] for name, values in table.items()})
-        draws.append(metrics.w1_table(*pair))
-    mean = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
-    return mean | {"mean_scatter": float(np.std([draw["mean"] for draw in draws]))}
-
-
-def _label_rmse(samples, painter, labels, real, fake, softening):
-    """Ratio of label errors; the regressor learns from galaxies that are not compared."""
-    teachers = samples.teachers()
-    if teachers is None:
-        return {"label_rmse": None, "label_rmse_why": "fewer than 100 other real galaxies to learn from"}
-    store, rows = teachers
-    standard, columns = painter.conditioning.standardise, painter.conditioning.columns
-    table = metrics.properties(store.images(rows), store.bands, softening)
-    truth = standard(labels)
-    ratios = metrics.label_rmse(table, standard(store.labels(columns)[rows]), real, truth, fake, truth)
-    return {"label_rmse": dict(zip(columns, ratios, strict=True))}
-
-
-def _textures(real, fake, other):
-    """Power spectra and noise correlation, each beside what two real sets differ by."""
-    mean, worst = metrics.power_difference(real, fake)
-    floor_mean, floor_worst = metrics.power_difference(real, other) if len(other) else (None, None)
-    return {
-        "power_mean_dex": mean,
-        "power_worst_dex": worst,
-        "power_floor_dex": {"mean": floor_mean, "worst": floor_worst},
-        "noise_lags": {"real": metrics.noise_lags(real), "generated": metrics.noise_lags(fake)},
-    }
-
-
-def _in_features(samples, painter, real, fake, other, context):
-    """Density, coverage, two-sample accuracy and memorisation, in the features of a network of the real labels."""
-    teachers = samples.teachers()
-    if teachers is None:
-        return {"features": None, "features_why": "fewer than 100 other real galaxies to learn from"}
-    store, rows = teachers
-    images = store.images(rows)
-    labels = painter.conditioning.standardise(store.labels(painter.conditioning.columns)[rows])
-    space = features.FeatureSpace(images, labels, painter.generator.flux_unit_njy.cpu().numpy(), context.check)
-    real, fake, other = (space(each[: features.COMPARED]) for each in (real, fake, other))
-    report = {"n": len(real), "taught": len(rows)}
-    for name, second in (("generated", fake), ("floor", other)):
-        density, coverage = features.density_and_coverage(real, second)
-        accuracy = features.two_sample_accuracy(real, second)
-        report[name] = {"density": density, "coverage": coverage, "two_sample_accuracy": accuracy}
-    if samples.training:
-        train = space(images)
-        report["generated"]["memorisation"] = features.memorisation(train, real, fake)
-        if samples.others_unseen:
-            report["floor"]["memorisation"] = features.memorisation(train, real, other)
-    return {"features": report}
-
-
 def _say(context, report, out):
     """Say the main numbers."""
-    w1, floor = report["w1"], report["w1_floor"]
+    found = report["metrics"]
+    mean, worst = found["w1.mean"], found["w1.worst"]
     note = "" if report["judged"] else f" ({report['n']} galaxies: reported, not judged)"
-    context.say(f"mean W1/sigma {w1['mean']:.3f}, worst {w1['worst']:.3f}, floor {floor['mean']:.3f}{note}")
+    context.say(f"mean W1/sigma {mean['value']:.3f}, worst {worst['value']:.3f}, floor {mean['floor']:.3f}{note}")
     for part in report["mass_response"]:
         context.say(
             f"z = {part['at']:.2f}: brighter with mass for {part['monotone']:.0%} of latents; slope "
             f"{part['slope_generated']:.2f} mag/dex, real {part['slope_real']:.2f} +- {part['slope_real_error']:.2f}"
         )
-    context.say(f"{out}: metrics.json" + (" and pictures" if not report["request"]["quick"] else ""))
+    for name, why in report["left_out"].items():
+        context.say(f"left out: {name}: {why}")
+    missed = [goals.meaning(name).title for name, word in report["goals"].items() if word == "missed"]
+    context.say(f"goals missed: {'; '.join(missed) or 'none'}")
+    context.say(f"{out}: {METRICS_FILE}" + (f", {REPORT_FILE} and pictures" if not report["request"]["quick"] else ""))

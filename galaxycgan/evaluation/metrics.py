@@ -4,13 +4,17 @@ Definitions follow the photometry of `galaxycgan.images.photometry`; all functio
 return plain floats.
 """
 
+import itertools
+
 import numpy as np
 from scipy.stats import rankdata, wasserstein_distance
 
 from galaxycgan.images.bands import reference_band
-from galaxycgan.images.photometry import asinh_magnitude, geometry, measure, noise_autocorrelation
+from galaxycgan.images.photometry import asinh_magnitude, geometry, measure, noise_products
 
 CELLS = 3
+#: Images transformed at a time.
+PIECE = 256
 
 
 def properties(images, bands, softening_njy=None):
@@ -64,35 +68,91 @@ def w1_table(real, synthetic):
     return table | {"mean": float(np.mean(values)), "worst": float(np.max(values))}
 
 
-def cells_of(labels):
-    """Assign galaxies to 3 x 3 quantile cells of two labels: int [n] in 0..8."""
-    first = _quantile_bin(labels[:, 0])
+def cell_edges(labels):
+    """Return the edges of 3 x 3 quantile cells of two labels: (edges of the first, edges of the second in each)."""
+    first = _quantile_edges(labels[:, 0])
+    bins = np.searchsorted(first, labels[:, 0])
+    return first, [_quantile_edges(labels[bins == k, 1]) for k in range(CELLS)]
+
+
+def _quantile_edges(values):
+    return np.quantile(values, np.arange(1, CELLS) / CELLS) if len(values) else []
+
+
+def cells_of(labels, edges):
+    """Assign galaxies to the cells of `cell_edges`: int [n] in 0..8."""
+    first = np.searchsorted(edges[0], labels[:, 0])
     second = np.empty(len(labels), dtype=int)
     for k in range(CELLS):
-        second[first == k] = _quantile_bin(labels[first == k, 1])
+        second[first == k] = np.searchsorted(edges[1][k], labels[first == k, 1])
     return first * CELLS + second
 
 
-def _quantile_bin(values):
-    edges = np.quantile(values, np.arange(1, CELLS) / CELLS) if len(values) else []
-    return np.searchsorted(edges, values)
-
-
-def w1_conditional(real, synthetic, labels):
-    """Mean over cells of the labels of the mean `w1_table`; galaxy k of both sets carries ``labels[k]``.
+def w1_conditional(real, synthetic, labels, synthetic_labels=None):
+    """Mean over cells of the labels of the mean `w1_table`.
 
     Scatter is that of the whole real set, so that a narrow cell does not inflate the number.
+
+    Parameters
+    ----------
+    real, synthetic : dict of arrays [n], [m]
+        See `properties`.
+    labels : array [n, label]
+        Of the real galaxies; the first two count.
+    synthetic_labels : array [m, label], optional
+        Default: galaxy k of both sets carries ``labels[k]``.
     """
-    cells = cells_of(labels)
+    edges = cell_edges(labels)
+    cells = cells_of(labels, edges)
+    theirs = cells if synthetic_labels is None else cells_of(synthetic_labels, edges)
     values = []
-    for cell in np.unique(cells):
-        here = cells == cell
-        for name in real:
-            a, b = (v[here][np.isfinite(v[here])] for v in (real[name], synthetic[name]))
-            spread = np.nanstd(real[name])
-            if len(a) > 1 and len(b) > 1 and spread > 0:
+    for name in real:
+        spread = np.nanstd(real[name])
+        for cell in np.unique(cells) if spread > 0 else ():
+            a, b = real[name][cells == cell], synthetic[name][theirs == cell]
+            a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+            if len(a) > 1 and len(b) > 1:
                 values.append(wasserstein_distance(a, b) / spread)
     return float(np.mean(values)) if values else float("nan")
+
+
+def offsets(real, synthetic, labels, synthetic_labels):
+    """Median difference of each property between synthetic and real galaxies of equal labels, in its own unit.
+
+    A cubic polynomial of the labels is fitted to the real galaxies; what counts are the medians of both sets' residuals
+    from it. Scatter that the labels explain drops out: a flux scale that is wrong by a few percent shows here, and is
+    lost in the width of the whole distribution.
+
+    Parameters
+    ----------
+    real, synthetic : dict of arrays [n], [m]
+    labels, synthetic_labels : arrays [n, label], [m, label]
+        Standardised.
+
+    Returns
+    -------
+    dict of float
+    """
+    ours, theirs = _polynomial(labels), _polynomial(synthetic_labels)
+    out = {}
+    for name, values in real.items():
+        good, other = np.isfinite(values), np.isfinite(synthetic[name])
+        if good.sum() <= ours.shape[1] or not other.any():
+            out[name] = float("nan")
+            continue
+        fit = np.linalg.lstsq(ours[good], values[good], rcond=None)[0]
+        rest, their_rest = (values - ours @ fit)[good], (synthetic[name] - theirs @ fit)[other]
+        out[name] = float(np.median(their_rest) - np.median(rest))
+    return out
+
+
+def _polynomial(labels):
+    """Return all products of up to three standardised labels, kept within three standard deviations: [n, term]."""
+    columns = np.clip(np.asarray(labels, dtype=np.float64), -3, 3).T
+    picks = itertools.chain.from_iterable(
+        itertools.combinations_with_replacement(range(len(columns)), degree) for degree in range(4)
+    )
+    return np.stack([np.prod(columns[list(pick)], axis=0) for pick in picks], 1)
 
 
 def _design(table):
@@ -101,58 +161,88 @@ def _design(table):
     return np.where(np.isfinite(matrix), matrix, np.nanmedian(matrix, axis=0))
 
 
-def label_rmse(train, train_labels, real, real_labels, synthetic, synthetic_labels):
-    """RMSE of labels predicted from generated images over that from real test images, one for each label.
+def label_errors(train, train_labels, sets):
+    """Squared errors of labels predicted from measurements by a regressor that learned from real training images.
 
-    A gradient-boosted regressor learns (properties -> standardised label) on real training images. 1 is ideal; above:
-    the labels are obeyed less than nature does; below 0.95: too little variety.
+    Parameters
+    ----------
+    train : dict of arrays [n]
+        `properties` of the training images.
+    train_labels : array [n, label]
+        Standardised.
+    sets : list of (dict of arrays [m], array [m, label])
+        Properties and labels of the sets to predict.
 
     Returns
     -------
-    list of float
-        Ratio for each column of the labels.
+    list of arrays [m, label]
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    ratios = []
+    errors = [np.empty(labels.shape) for _, labels in sets]
     for k in range(train_labels.shape[1]):
         model = HistGradientBoostingRegressor(max_iter=120, learning_rate=0.08, max_leaf_nodes=12, random_state=0)
         model.fit(_design(train), train_labels[:, k])
-        errors = [
-            np.sqrt(np.mean((model.predict(_design(table)) - labels[:, k]) ** 2))
-            for table, labels in ((real, real_labels), (synthetic, synthetic_labels))
-        ]
-        ratios.append(float(errors[1] / errors[0]))
-    return ratios
+        for squared, (table, labels) in zip(errors, sets, strict=True):
+            squared[:, k] = (model.predict(_design(table)) - labels[:, k]) ** 2
+    return errors
 
 
-def azimuthal_power(images):
-    """Azimuthally averaged power spectrum, mean over images: array [band, k], k in units of the fundamental."""
+def label_rmse(errors, synthetic_errors):
+    """RMSE of labels predicted from generated images over that from real test images, one for each label.
+
+    1 is ideal; above: the labels are obeyed less than nature does; below 0.95: too little variety.
+
+    Parameters
+    ----------
+    errors, synthetic_errors : arrays [n, label], [m, label]
+        Of `label_errors`.
+    """
+    return [float(value) for value in np.sqrt(synthetic_errors.mean(0) / errors.mean(0))]
+
+
+def power_spectra(images):
+    """Azimuthally averaged power spectrum of each image: array [n, band, k], k in units of the fundamental."""
     n, n_bands, size, _ = images.shape
     window = np.hanning(size)[:, None] * np.hanning(size)
     frequency = np.fft.fftfreq(size) * size
-    k = np.hypot(frequency[:, None], frequency[None, : size // 2 + 1]).round().astype(int)
-    total = np.zeros((n_bands, size // 2 + 1))
-    counts = np.maximum(np.bincount(k.ravel(), minlength=size)[: size // 2 + 1], 1)
-    for start in range(0, n, 256):
-        power = np.square(np.abs(np.fft.rfft2(images[start : start + 256] * window))).mean(0)
-        for band in range(n_bands):
-            total[band] += np.bincount(k.ravel(), power[band].ravel(), minlength=size)[: size // 2 + 1] * len(
-                images[start : start + 256]
-            )
-    return total / counts / n
+    half = size // 2 + 1
+    k = np.hypot(frequency[:, None], frequency[None, :half]).round().astype(int).ravel()
+    average = np.zeros((len(k), half))
+    average[np.arange(len(k))[k < half], k[k < half]] = 1.0
+    average /= np.maximum(average.sum(0), 1)
+    spectra = np.empty((n, n_bands, half))
+    for start in range(0, n, PIECE):
+        power = np.square(np.abs(np.fft.rfft2(images[start : start + PIECE] * window)))
+        spectra[start : start + PIECE] = power.reshape(len(power), n_bands, -1) @ average
+    return spectra
 
 
-def power_difference(real, synthetic):
-    """Mean and worst |log10 P_synthetic / P_real| over bands and wavenumbers, in dex."""
-    difference = np.abs(np.log10(azimuthal_power(synthetic)[:, 1:] / azimuthal_power(real)[:, 1:]))
+def power_difference(spectra, synthetic_spectra):
+    """Mean and worst |log10 P_synthetic / P_real| over bands and wavenumbers, in dex, of `power_spectra`.
+
+    P is the geometric mean over galaxies: in the arithmetic one a single bright galaxy outweighs all others.
+    """
+    difference = np.abs(np.log10(synthetic_spectra[:, :, 1:]).mean(0) - np.log10(spectra[:, :, 1:]).mean(0))
     return float(difference.mean()), float(difference.max())
 
 
-def noise_lags(images):
-    """Mean autocorrelation of the sky noise at lags of 1 and 2 pixels along the axes, over bands."""
-    rho = noise_autocorrelation(images, lags=2)
-    return [float((rho[:, 2 + lag, 2] + rho[:, 2, 2 + lag]).mean() / 2) for lag in (1, 2)]
+def noise_pairs(images):
+    """Products of neighbouring sky pixels of each image, and their number: two arrays [n, band, 3].
+
+    Offsets of 0, 1 and 2 pixels along the axes; see `galaxycgan.images.photometry.noise_products`.
+    """
+    products, counts = noise_products(images, lags=2, along_axes=True)
+    return tuple(
+        np.stack([sums[:, :, 2 + lag, 2] + sums[:, :, 2, 2 + lag] for lag in range(3)], 2)
+        for sums in (products, counts)
+    )
+
+
+def noise_lags(products, counts):
+    """Mean autocorrelation of the sky noise at lags of 1 and 2 pixels along the axes, over bands, of `noise_pairs`."""
+    mean = products.sum(0) / np.maximum(counts.sum(0), 1)
+    return [float(value) for value in (mean[:, 1:] / mean[:, :1]).mean(0)]
 
 
 def local_slope(x, y, at):

@@ -1,83 +1,255 @@
-"""The pictures of an evaluation: which galaxies are shown, and in what order. How they are drawn is in `plots`."""
+"""The pictures of an evaluation: which galaxies are shown, in what order. How to draw is in `plots` and `curves`."""
+
+import dataclasses
 
 import numpy as np
 
-from galaxycgan.evaluation import plots
+from galaxycgan.evaluation import curves, metrics, plots
+from galaxycgan.evaluation.judge import Judgement, Sets
 from galaxycgan.evaluation.response import MASS, REDSHIFT
 from galaxycgan.images.bands import reference_band
 
 #: Grey level of cells of the grid that lie outside the training sample.
 UNSEEN = 235
-COLUMNS = 12
+COLUMNS = 10
 #: Names of labels over pictures, where there is little room.
 SHORT = {REDSHIFT: "z", MASS: "log M*"}
+GRID_REDSHIFTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
-def draw(out, painter, images, labels, real, fake, report, responses, seed):
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture of the report: file name, title, caption, whether it needs width to be seen."""
+
+    file: str
+    title: str
+    caption: str
+    wide: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What the pictures are made of.
+
+    Attributes
+    ----------
+    subject : GeneratorSubject or CatalogSubject
+    sets : Sets
+    labels : array [n, label]
+        Of the real galaxies.
+    judgement : Judgement
+    answers : dict
+        Of `response.responses`.
+    bands : tuple of str
+    pixel_scale : float
+        arcsec.
+    sky_rms : array [band]
+        nJy; sets the stretch of colour pictures.
+    seed : int
+    training_log : list of dict or None
+        Records of the training.
+    """
+
+    subject: object
+    sets: Sets
+    labels: np.ndarray
+    judgement: Judgement
+    answers: dict
+    bands: tuple
+    pixel_scale: float
+    sky_rms: np.ndarray
+    seed: int
+    training_log: list | None
+
+    def colour(self, images):
+        """Return colour pictures with the one stretch of all."""
+        return plots.colour(images, self.sky_rms)
+
+
+def draw(out, scene, check=lambda: None):
     """Write the pictures of an evaluation.
 
     Parameters
     ----------
     out : Path
         Directory.
-    painter : Painter
-    images : array [n, band, y, x]
-        Real galaxies, nJy.
-    labels : array [n, column]
-        Theirs.
-    real, fake : dict of arrays [n]
-        `metrics.properties` of real and generated galaxies.
-    report : dict
-        Metrics.
-    responses : dict
-        Of `response.responses`.
-    seed : int
+    scene : Scene
+    check : callable
+        Called before each; raises where the work shall stop.
+
+    Returns
+    -------
+    list of Picture
+        In the order of the report.
     """
-    columns, bands = painter.conditioning.columns, painter.card["bands"]
-    sky_rms = 0.5 * painter.generator.flux_unit_njy.cpu().numpy()
-    show = np.argsort(labels[:, 0], kind="stable")[np.linspace(0, len(labels) - 1, COLUMNS).astype(int)]
-    asked = labels[show]
-    generated, clean = (painter.sample(asked, seed, noisy) for noisy in (True, False))
-    more = painter.sample(asked, seed + 1)
-    plots.gallery(
-        out / "real_and_generated.png",
-        [plots.colour(each, sky_rms) for each in (images[show], generated, clean, more)],
-        ["real", "generated", "the same,\nnoiseless", "generated,\nanother latent"],
-        [
-            "\n".join(f"{SHORT.get(name, name)} {value:.2f}" for name, value in zip(columns, row, strict=True))
-            for row in asked
-        ],
-        f"Real galaxies and generated ones with the same {' and '.join(columns)}",
-    )
-    plots.distributions(out / "distributions.png", real, fake, report["w1"], report["w1_floor"])
-    if {REDSHIFT, MASS} <= set(columns):
-        _draw_grid(out, painter, labels, columns.index(REDSHIFT), columns.index(MASS), sky_rms, seed)
-    band = bands[reference_band(bands)]
-    for moved, still in ((MASS, REDSHIFT), (REDSHIFT, MASS)):
-        name = "mass_response" if moved == MASS else "redshift_response"
-        if responses[name]:
-            plots.response(
-                out / f"{name}.png", responses[name], labels[:, columns.index(moved)], real[band], band, moved, still
-            )
+    shown = []
+    for part in (_gallery, _grid, _responses, _distributions, _planes, _power, _neighbours, _training):
+        check()
+        shown += part(out, scene)
+    return shown
 
 
-def _draw_grid(out, painter, labels, z_at, mass_at, sky_rms, seed):
+def _gallery(out, scene):
+    """Real galaxies, generated ones of the same labels, and those without noise."""
+    order = np.argsort(scene.labels[:, 0], kind="stable")
+    ends = np.array([0.02, 0.98]) * (len(order) - 1)
+    show = order[np.linspace(*ends, min(COLUMNS, len(order))).astype(int)]
+    asked = scene.labels[show]
+    generated, clean, theirs = scene.subject.alike(asked, scene.seed)
+    more, _, _ = scene.subject.alike(asked, scene.seed + 1)
+    rows = [("real", scene.sets.real.images[show]), ("generated", generated)]
+    rows += [("the same,\nnoiseless", clean)] if clean is not None else []
+    rows += [("generated,\nanother", more)]
+    titles = ["\n".join(_words(scene.subject.columns, row)) for row in asked]
+    file = "real_and_generated.png"
+    plots.gallery(out / file, [scene.colour(images) for _, images in rows], [name for name, _ in rows], titles)
+    same = "of the same labels" if np.array_equal(theirs, asked) else "of the nearest labels in the catalog"
+    return [
+        Picture(
+            file,
+            "Real and generated galaxies",
+            f"Top: real galaxies, ordered by redshift. Below: generated ones {same}, the same without noise, and others"
+            " of those labels. All pictures have one stretch (Lupton et al. 2004), so faint galaxies look faint.",
+            True,
+        )
+    ]
+
+
+def _words(columns, values):
+    return [f"{SHORT.get(name, name)} {value:.2f}" for name, value in zip(columns, values, strict=True)]
+
+
+def _grid(out, scene):
     """Galaxies of one latent over redshift and stellar mass, inside and outside what the GAN has seen."""
-    redshifts = np.quantile(labels[:, z_at], (0.1, 0.3, 0.5, 0.7, 0.9))
-    masses = np.linspace(*np.quantile(labels[:, mass_at], (0.02, 0.98)), 10)
+    painter, columns = scene.subject.painter, scene.subject.columns
+    if painter is None or not {REDSHIFT, MASS} <= set(columns):
+        return []
+    z_at, mass_at = columns.index(REDSHIFT), columns.index(MASS)
+    redshifts = np.quantile(scene.labels[:, z_at], GRID_REDSHIFTS)
+    masses = np.linspace(*np.quantile(scene.labels[:, mass_at], (0.02, 0.98)), COLUMNS)
     rows = []
     for z in redshifts:
-        request = np.tile(np.median(labels, axis=0), (len(masses), 1))
+        request = np.tile(np.median(scene.labels, axis=0), (len(masses), 1))
         request[:, z_at], request[:, mass_at] = z, masses
         # Each in a block of its own, row 0: the same latent numbers for all.
-        pictures = np.concatenate([painter.paint(request[k : k + 1], seed, 0).images[:1] for k in range(len(masses))])
-        pictures = plots.colour(pictures, sky_rms)
-        pictures[painter.conditioning.novelty(request)[1]] = UNSEEN
-        rows.append(pictures)
-    plots.gallery(
-        out / "grid.png",
-        rows[::-1],
-        [f"z = {z:.2f}" for z in redshifts[::-1]],
-        [f"log M* {mass:.1f}" for mass in masses],
-        "Generated galaxies, one latent: heavier to the right, farther up; blank where the GAN has seen none such",
+        blocks = [painter.paint(request[k : k + 1], scene.seed, 0).images[:1] for k in range(len(masses))]
+        row = scene.colour(np.concatenate(blocks))
+        row[painter.conditioning.novelty(request)[1]] = UNSEEN
+        rows.append(row)
+    names = [f"z = {z:.2f}" for z in redshifts[::-1]], [f"log M* {mass:.1f}" for mass in masses]
+    plots.gallery(out / "grid.png", rows[::-1], *names)
+    return [
+        Picture(
+            "grid.png",
+            "One galaxy over mass and redshift",
+            "The same latent numbers at other labels: more massive to the right, farther up. From left to right it must"
+            " get brighter. Blank: labels unlike any training galaxy.",
+            True,
+        )
+    ]
+
+
+def _responses(out, scene):
+    """Flux against one label at fixed other."""
+    columns, band = scene.subject.columns, scene.bands[reference_band(scene.bands)]
+    magnitude = scene.judgement.measured["real"]["properties"][band]
+    shown = []
+    for moved, still, name, words in (
+        (MASS, REDSHIFT, "mass_response", "stellar mass at fixed redshift"),
+        (REDSHIFT, MASS, "redshift_response", "redshift at fixed stellar mass"),
+    ):
+        parts = scene.answers[name]
+        if not parts:
+            continue
+        label = scene.labels[:, columns.index(moved)]
+        curves.response(out / f"{name}.png", parts, label, magnitude, band, moved, still)
+        caption = (
+            "Each line is one latent, without noise; points are real galaxies near the label that is fixed. Slopes: "
+        )
+        caption += "; ".join(
+            f"{p['slope_generated']:.2f} (real {p['slope_real']:.2f} ± {p['slope_real_error']:.2f})" for p in parts
+        )
+        shown.append(Picture(f"{name}.png", f"Flux against {words}", caption + " mag/dex.", True))
+    return shown
+
+
+def _distributions(out, scene):
+    """Histograms of all measured properties."""
+    real, synthetic = (_all_properties(scene.judgement.measured[name]) for name in ("real", "synthetic"))
+    curves.distributions(out / "distributions.png", real, synthetic, scene.judgement.metrics)
+    caption = (
+        "Grey: real galaxies; orange: generated ones. W1/σ is the distance between the two, in standard deviations of"
+        " the real distribution; the floor is that between two sets of real galaxies."
     )
+    return [Picture("distributions.png", "Distributions of measured properties", caption, True)]
+
+
+def _all_properties(measured):
+    return measured["properties"] | measured.get("shape", {})
+
+
+def _planes(out, scene):
+    """Colour-colour, colour-magnitude and size planes."""
+    real, synthetic = (dict(scene.judgement.measured[name]["properties"]) for name in ("real", "synthetic"))
+    for table, name in ((real, "real"), (synthetic, "synthetic")):
+        labels = scene.judgement.measured[name]["labels"]
+        restored = scene.subject.conditioning.restore(labels)
+        table |= dict(zip(scene.subject.columns, restored.T, strict=True))
+    colours = [f"{a}-{b}" for a, b in zip(scene.bands, scene.bands[1:], strict=False)]
+    band = scene.bands[reference_band(scene.bands)]
+    pairs = [(colours[0], colours[1])] if len(colours) > 1 else [(band, colours[0])] if colours else []
+    pairs += [(MASS, "log r50"), (MASS, colours[0])] if MASS in real and colours else [(band, "log r50")]
+    curves.planes(out / "planes.png", pairs, real, synthetic)
+    caption = (
+        "Colours, sizes and stellar mass together: generated galaxies (points) should fill the contours of real ones."
+    )
+    return [Picture("planes.png", "Colours and sizes", caption, True)]
+
+
+def _power(out, scene):
+    """Power spectra and noise."""
+    sets = []
+    for name in ("real", "synthetic"):
+        found = scene.judgement.measured[name]
+        sets.append({"spectra": found["spectra"], "lags": metrics.noise_lags(found["products"], found["counts"])})
+    curves.power(out / "power.png", *sets, scene.bands, scene.pixel_scale)
+    caption = (
+        "Left: structure by scale, small scales to the right. Middle: generated over real; a line at 0 is ideal. Right:"
+        " how alike neighbouring sky pixels are, as warped exposures make them."
+    )
+    return [Picture("power.png", "Power spectra and noise correlation", caption, True)]
+
+
+def _neighbours(out, scene):
+    """Generated galaxies nearest to a training galaxy, beside that."""
+    found = scene.judgement.neighbours
+    if not found:
+        return []
+    closest = np.argsort(found["distance"]["synthetic"])[:COLUMNS]
+    pictures = scene.sets.synthetic.images[closest], scene.sets.training.images[found["nearest"][closest]]
+    plots.gallery(
+        out / "neighbours.png", [scene.colour(each) for each in pictures], ["generated", "its nearest\nin training"]
+    )
+    curves.distances(out / "distances.png", found["distance"])
+    return [
+        Picture(
+            "neighbours.png",
+            "Is it copying? The most suspicious galaxies",
+            "The generated galaxies nearest to a training galaxy, and that one. Like kind is fine; the same is not.",
+            True,
+        ),
+        Picture(
+            "distances.png",
+            "Distance to the nearest training galaxy",
+            "A generator that copies has its distances (orange) left of those of new real galaxies (grey).",
+        ),
+    ]  # fmt: skip
+
+
+def _training(out, scene):
+    """Learning curves."""
+    if not scene.training_log:
+        return []
+    curves.training_curves(out / "training.png", scene.training_log)
+    caption = "Losses, and how much higher the critics score real images than generated ones: near 0 they can't tell."
+    return [Picture("training.png", "Learning curves", caption, True)]

@@ -3,14 +3,17 @@
 import numpy as np
 
 from galaxycgan.evaluation import metrics
+from galaxycgan.evaluation.resampling import record
 from galaxycgan.images.bands import reference_band
 from galaxycgan.images.photometry import APERTURE_RADIUS, asinh_magnitude, geometry, measure
 
-LATENTS, STEPS = 256, 11
+LATENTS, FEW_LATENTS, STEPS = 256, 64, 11
 WINDOW_DEX = 0.05
 #: Where real galaxies change by less (mag/dex), a single latent need not follow.
 STEEP = 1.0
 SMALLEST_WINDOW = 10
+#: A slope may be wrong by this share of it.
+SLOPE_SHARE = 0.05
 QUANTILES = (0.2, 0.5, 0.8)
 #: Quantiles of the real galaxies between which the label is moved.
 RANGE = (0.05, 0.95)
@@ -22,7 +25,7 @@ def _dex(name, values):
     return np.log10(values) if name == REDSHIFT else np.asarray(values)
 
 
-def responses(painter, labels, magnitude, bands, softening_njy, seed):
+def responses(painter, labels, magnitude, bands, softening_njy, seed, latents=LATENTS):
     """Move one label while the other stands still, for the same latents, and compare with real galaxies.
 
     Parameters
@@ -38,6 +41,8 @@ def responses(painter, labels, magnitude, bands, softening_njy, seed):
         Of the magnitudes.
     seed : int
         Of the latents.
+    latents : int
+        How many of them.
 
     Returns
     -------
@@ -49,14 +54,14 @@ def responses(painter, labels, magnitude, bands, softening_njy, seed):
     columns = painter.conditioning.columns
     if not {REDSHIFT, MASS} <= set(columns):
         return {"mass_response": [], "redshift_response": []}
-    arguments = painter, labels, magnitude, bands, softening_njy, seed
+    arguments = painter, labels, magnitude, bands, softening_njy, seed, latents
     return {
         "mass_response": _response(MASS, REDSHIFT, *arguments),
         "redshift_response": _response(REDSHIFT, MASS, *arguments),
     }
 
 
-def _response(moved, still, painter, labels, magnitude, bands, softening, seed):
+def _response(moved, still, painter, labels, magnitude, bands, softening, seed, latents):
     columns = painter.conditioning.columns
     x, fixed = (_dex(name, labels[:, columns.index(name)]) for name in (moved, still))
     parts = []
@@ -66,7 +71,7 @@ def _response(moved, still, painter, labels, magnitude, bands, softening, seed):
         if window.sum() < SMALLEST_WINDOW:
             continue
         steps = np.linspace(*np.quantile(x[window], RANGE), STEPS)
-        request = np.tile(np.median(labels, axis=0), (LATENTS, 1))
+        request = np.tile(np.median(labels, axis=0), (latents, 1))
         request[:, columns.index(still)] = 10**centre if still == REDSHIFT else centre
         values = 10**steps if moved == REDSHIFT else steps
         light, mag = _walk(painter, request, columns.index(moved), values, bands, softening, seed)
@@ -79,7 +84,7 @@ def _response(moved, still, painter, labels, magnitude, bands, softening, seed):
                 "range": [float(values[0]), float(values[-1])],
                 "monotone": float((direction * metrics.spearman_with_steps(light) > 0.9).mean()),
                 "required": bool(-direction * slope > STEEP),
-                "slope_generated": float(np.polyfit(np.repeat(steps, LATENTS), mag.ravel(), 1)[0]),
+                "slope_generated": float(np.polyfit(np.repeat(steps, latents), mag.ravel(), 1)[0]),
                 "slope_real": slope,
                 "slope_real_error": error,
                 "moved": values,
@@ -103,5 +108,35 @@ def _walk(painter, request, column, values, bands, softening, seed):
         request[:, column] = value
         clean = painter.sample(request, seed, noisy=False)
         light.append(clean[:, k, aperture].sum(1))
-        seen.append(measure(clean, bands)["flux"][:, k])
+        seen.append(measure(clean[:, k : k + 1], bands[k : k + 1])["flux"][:, 0])
     return np.array(light), asinh_magnitude(np.array(seen), softening)
+
+
+def summary(family, parts):
+    """Return the metrics of a response: the worst of its parts.
+
+    Parameters
+    ----------
+    family : str
+        'mass_response' or 'redshift_response'.
+    parts : list of dict
+        Of `responses`.
+
+    Returns
+    -------
+    dict of dict
+        ``<family>.monotone``: smallest share of monotone latents where real galaxies require it. ``<family>.slope``:
+        largest excess of the slope's error over two standard errors or 5% of the real slope, in mag/dex.
+    """
+    none = np.zeros(0)
+    out = {}
+    required = [part["monotone"] for part in parts if part["required"]]
+    if required:
+        out[f"{family}.monotone"] = record(min(required), none, none)
+    beyond = []
+    for part in parts:
+        allowed = max(2 * part["slope_real_error"], SLOPE_SHARE * abs(part["slope_real"]))
+        beyond.append(abs(part["slope_generated"] - part["slope_real"]) - allowed)
+    if beyond:
+        out[f"{family}.slope"] = record(max(0.0, *beyond), none, none)
+    return out

@@ -1,4 +1,4 @@
-"""Which real galaxies a GAN is compared with, and which it learned from. Computes no metric."""
+"""Which real galaxies a generator is compared with, and which it learned from. Computes no metric."""
 
 import contextlib
 import dataclasses
@@ -16,6 +16,8 @@ SMALLEST = 8
 MOST_TAUGHT = 6000
 #: Fewer teach nothing.
 LEAST_TAUGHT = 100
+#: So many training galaxies at most are searched for copies.
+MOST_SEARCHED = 30_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,27 +27,30 @@ class Samples:
     Attributes
     ----------
     store : GalaxyStore
-        That the GAN is judged on.
+        That the generator is judged on.
     rows : int array [n]
-        Galaxies of it that the GAN never saw and that it is compared with.
+        Galaxies of it that the generator never saw and that it is compared with.
     others : int array [m]
         Another, disjoint set of real galaxies of it: the floor. Unseen ones come first, but between real galaxies it
-        does not matter what the GAN has seen.
+        does not matter what the generator has seen.
     others_unseen : bool
-        Whether the GAN saw none of these.
+        Whether the generator saw none of these.
+    teachers : tuple (GalaxyStore, int array) or None
+        Galaxies in neither set, at most `MOST_TAUGHT`, that regressors learn from; None: too few.
     training : tuple (GalaxyStore, int array) or None
-        What the GAN learned from, where it is at hand.
+        What the generator learned from, where it is at hand.
     """
 
     store: GalaxyStore
     rows: np.ndarray
     others: np.ndarray
     others_unseen: bool
+    teachers: tuple | None
     training: tuple | None
 
     @classmethod
-    def choose(cls, store, run, n, random):
-        """Choose at most n galaxies to compare with.
+    def of_run(cls, store, run, n, random):
+        """Choose at most n galaxies to compare a run's generator with.
 
         Parameters
         ----------
@@ -60,25 +65,52 @@ class Samples:
         UserError
             Where the store has hardly any galaxies that the GAN never saw.
         """
-        labelled, trained_on = store.split >= 0, load_trained_on(run)
+        trained_on = load_trained_on(run)
         known = np.isin(store.ids, trained_on)
+        seen = np.flatnonzero((store.split >= 0) & known)
+        training = (store, seen) if len(seen) == len(trained_on) else _training_set(run, trained_on)
+        return cls._split(store, known, training, n, random, run)
+
+    @classmethod
+    def of_catalog(cls, store, made_from, n, random, path):
+        """Choose at most n galaxies to compare a catalog with, whose generator is not at hand.
+
+        Parameters
+        ----------
+        made_from : str
+            Fingerprint of the store that the generator learned from; '': unknown. Where it is this store, only its
+            test galaxies are compared.
+        path : Path
+            Of the catalog, for messages.
+        """
+        own = made_from == store.fingerprint
+        known = store.split == 0 if own else np.zeros(store.n, dtype=bool)
+        return cls._split(store, known, (store, np.flatnonzero(known)) if own else None, n, random, path)
+
+    @classmethod
+    def _split(cls, store, known, training, n, random, what):
+        labelled = store.split >= 0
         seen, unseen = np.flatnonzero(labelled & known), random.permutation(np.flatnonzero(labelled & ~known))
         if len(unseen) < SMALLEST:
             raise UserError(
-                f"{store.path}: {len(unseen)} labelled galaxies that {run} never saw; need at least {SMALLEST}"
+                f"{store.path}: {len(unseen)} labelled galaxies that {what} never saw; need at least {SMALLEST}"
             )
-        n = min(n, len(unseen))
+        # Without training galaxies the teachers come out of the same store.
+        parts = 1 if training else 3
+        n = min(n, max(len(unseen) // parts, SMALLEST))
         others = np.concatenate([unseen[n:], random.permutation(seen)])[:n]
-        training = (store, seen) if len(seen) == len(trained_on) else _training_set(run, trained_on)
-        return cls(store, np.sort(unseen[:n]), np.sort(others), len(unseen) >= 2 * n, training)
+        rest = np.setdiff1d(unseen[n:], others)
+        source, rows = training or (store, rest)
+        rows = np.setdiff1d(rows, others) if source is store else rows
+        teachers = (source, rows[spread(len(rows), MOST_TAUGHT)]) if len(rows) >= LEAST_TAUGHT else None
+        return cls(store, np.sort(unseen[:n]), np.sort(others), len(unseen) >= 2 * n, teachers, training)
 
-    def teachers(self):
-        """Return (store, rows) of at most `MOST_TAUGHT` galaxies that regressors learn from, None where too few.
-
-        They are the GAN's training galaxies; without these, other real ones that are not compared.
-        """
-        store, rows = self.training or (self.store, self.others)
-        return (store, rows[spread(len(rows), MOST_TAUGHT)]) if len(rows) >= LEAST_TAUGHT else None
+    def searched(self):
+        """Return (store, rows) of the training galaxies that are searched for copies, None where unknown."""
+        if self.training is None or len(self.training[1]) == 0:
+            return None
+        store, rows = self.training
+        return store, rows[spread(len(rows), MOST_SEARCHED)]
 
 
 def _training_set(run, trained_on):

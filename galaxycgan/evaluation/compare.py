@@ -1,0 +1,148 @@
+"""The command compare: several evaluations in one table and one page. Measures nothing."""
+
+import html
+import tempfile
+from pathlib import Path
+
+from galaxycgan.errors import UserError, first_few
+from galaxycgan.evaluation import curves, goals, page
+from galaxycgan.evaluation.job import METRICS_FILE, SCHEMA, SCHEMA_VERSION
+from galaxycgan.files import read_json, write_text
+
+#: Of each run's record, in the plot.
+SHOWN = 12
+
+
+def compare_runs(config, context):
+    """Print the metrics of several runs side by side; write a page where one is asked for.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.Compare
+    context : galaxycgan.context.Context
+    """
+    if len(config.runs) < 1:
+        raise UserError("compare: name the runs, such as galaxycgan compare runs/a runs/b")
+    paths = [find_metrics(text) for text in config.runs]
+    reports = [read_metrics(path) for path in paths]
+    names = short_names(config.runs)
+    metrics = chosen(reports, config.all)
+    for line in table(names, reports, metrics):
+        context.say(line)
+    judged_on = {report["request"]["store"] for report in reports}
+    if len(judged_on) > 1:
+        context.say(f"note: judged on {len(judged_on)} different stores: differences may be those of the real galaxies")
+    if config.out:
+        out = Path(config.out)
+        if out.exists() and not config.overwrite:
+            raise UserError(f"{out}: is there already; give another name, or --overwrite")
+        write_page(out, names, reports, metrics)
+        context.say(f"{out}: written")
+
+
+def find_metrics(text):
+    """Return the metrics.json that is meant by a run directory, an evaluation directory or the file itself."""
+    path = Path(text)
+    places = [path] if path.is_file() else [path / METRICS_FILE, path / "evaluation" / METRICS_FILE]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError(f"{text}: no {METRICS_FILE} there; make it with: galaxycgan evaluate --gan {text}")
+
+
+def read_metrics(path):
+    """Read a metrics.json of this schema version."""
+    report = read_json(path)
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
+        raise UserError(f"{path}: not the metrics of galaxycgan evaluate")
+    if report.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema version {report.get('schema_version')}, this galaxycgan reads {SCHEMA_VERSION}:"
+            " evaluate again"
+        )
+    return report
+
+
+def short_names(texts):
+    """Return a name for each run: the last part of its path in which they differ."""
+    parts = [
+        [part for part in Path(text).parts if part not in ("evaluation", METRICS_FILE)] or [text] for text in texts
+    ]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(text) for text in texts]
+
+
+def chosen(reports, everything):
+    """Return the metrics to compare, in the order of the reports: those with a goal, or all."""
+    names = dict.fromkeys(name for report in reports for name in report["metrics"])
+    return [name for name in names if everything or goals.meaning(name).goal]
+
+
+def table(names, reports, metrics):
+    """Return the lines of a text table: a row for each metric, a column for each run; the best of each is marked."""
+    rows = [["", *names]]
+    for name in metrics:
+        records = [report["metrics"].get(name) for report in reports]
+        best = _best(name, records)
+        cells = []
+        for k, found in enumerate(records):
+            value = found["value"] if found else None
+            words = "-" if value is None else f"{value:.3f}"
+            met = report_word(reports[k], name)
+            cells.append(f"{words}{'*' if k == best else ' '} {met}")
+        rows.append([name, *cells])
+    rows.append(["galaxies", *(f"{report['n']}{'' if report['judged'] else ' (not judged)'}" for report in reports)])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(names) + 1)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows] + [
+        "* best"
+    ]
+
+
+def report_word(report, name):
+    """Return 'met', 'missed' or 'undecided' where a metric has a goal."""
+    word = report["goals"].get(name, "")
+    return word if word in ("met", "missed", "undecided") else ""
+
+
+def _best(name, records):
+    """Return which run is best in a metric, None where fewer than two have it."""
+    known = {k: found["value"] for k, found in enumerate(records) if found and found["value"] is not None}
+    if len(known) < 2 or len(set(known.values())) == 1:
+        return None
+    return min(known, key=lambda k: goals.badness(name, records[k]))
+
+
+def write_page(out, names, reports, metrics):
+    """Write the page: the table, and every metric as a point over its floor."""
+    titles = [goals.meaning(name).title for name in metrics]
+    head = "".join(f'<th scope="col" class="number">{html.escape(name)}</th>' for name in names)
+    rows = "".join(_row(names, reports, name) for name in metrics)
+    with tempfile.TemporaryDirectory() as directory:
+        picture = Path(directory) / "runs.png"
+        shown = metrics[:SHOWN]
+        values = [[report["metrics"].get(name) for report in reports] for name in shown]
+        curves.bars(picture, names, values, titles[:SHOWN])
+        data = page.embedded(picture)
+    sections = [
+        f"<header><h1>Runs compared: {html.escape(first_few(names, 6))}</h1>"
+        "<p>Smaller is better unless the goal says otherwise; blue is what two real sets differ by.</p></header>",
+        f'<section><h2>Numbers</h2><div class="scroll"><table><thead><tr><th scope="col">what</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></section>",
+        f'<section><h2>Side by side</h2><div class="wide"><img src="{data}" alt="Metrics of the runs"></div></section>',
+    ]
+    write_text(out, page.document("Runs compared", sections))
+
+
+def _row(names, reports, name):
+    about = goals.meaning(name)
+    cells = ""
+    for report in reports:
+        found, word = report["metrics"].get(name), report_word(report, name)
+        value = page.number(found["value"] if found else None)
+        cells += f'<td class="number {word}">{value} {page.MARKS.get(word, "")}</td>'
+    return (
+        f'<tr><th scope="row">{html.escape(about.title)}<br><small>{html.escape(about.words)}</small></th>{cells}</tr>'
+    )

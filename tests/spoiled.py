@@ -1,0 +1,168 @@
+"""Sets of mock galaxies, good and spoiled on purpose: each spoils one thing, so that one metric should answer.
+
+Galaxies are those of the mock survey, whose light and noise are at hand apart. Run as a program it judges full-size
+sets and prints which metrics left their floor: ``python tests/spoiled.py --n 2000``.
+"""
+
+import argparse
+import dataclasses
+
+import numpy as np
+
+from galaxycgan.config import Mock
+from galaxycgan.evaluation.goals import excess, off_floor
+from galaxycgan.evaluation.judge import Galaxies, Sets, judge
+from galaxycgan.mock import draw_objects, measured
+from galaxycgan.mock_population import BANDS
+from galaxycgan.mock_render import FourierGrid, Renderer, Sky, add_noise, draw_light, draw_pool
+from galaxycgan.randomness import generator
+
+COLUMNS = ("photo_z", "log_mass")
+IN_BANDS = ("g", "r", "i")
+#: What one spoils -> metrics one of which must leave its floor, all of which may; nothing else may. A family is named
+#: by its beginning.
+_FEATURES = ("two_sample", "density", "coverage", "memorisation")
+EXPECTED = {
+    "nothing": ((), ()),
+    "5% brighter": (("offset.g", "offset.i"), ("w1.", "power.", "label_rmse", *_FEATURES)),
+    "blurred by 10%": (
+        ("offset.log r50", "w1.log r50"),
+        ("w1", "offset.", "power.", "label_rmse", *_FEATURES),
+    ),
+    "rotated labels": (("label_rmse", "w1_conditional"), ("offset.",)),
+    "shuffled masses": (("label_rmse.log_mass", "w1_conditional"), ("offset.", "label_rmse")),
+    "white noise": (("noise_lag.1",), ("noise_lag", "power.", "w1.", "offset.", "label_rmse", *_FEATURES)),
+    "copies of the training set": (("memorisation.",), ("label_rmse", *_FEATURES)),
+    "one mode missing": (("coverage",), ("w1", "label_shift", "offset.", "label_rmse", "power.", *_FEATURES)),
+}
+
+
+@dataclasses.dataclass
+class MockSet:
+    """Galaxies of one mock survey of a seed: light [n, band, y, x] in nJy, sky of each, labels [n, 2]."""
+
+    light: np.ndarray
+    skies: list
+    labels: np.ndarray
+    seed: int
+
+    @classmethod
+    def draw(cls, n, seed, blur=1.0, size=50):
+        """Draw n galaxies; `blur` stretches the PSF."""
+        objects = draw_objects(Mock(n=n, seed=seed))
+        made = Renderer(seed, IN_BANDS, size, objects.galaxies, objects.patch, draw_pool(seed))
+        grid, light, skies = FourierGrid(size), [], []
+        for k in range(n):
+            sky = made.skies[objects.patch[k]]
+            sky = Sky(sky.psf_fwhm_arcsec * blur, sky.psf_q, sky.psf_pa_deg, sky.sky_rms_njy)
+            rng = generator(seed, "mock-render", k)
+            light.append(draw_light(objects.galaxies.take(k), sky, made.pool, IN_BANDS, grid, rng)[0])
+            skies.append(sky)
+        labels = np.column_stack(measured(objects.galaxies, generator(seed, "mock-table")))[:n]
+        return cls(np.array(light), skies, labels, seed)
+
+    def observe(self, factor=1.0, white=False, salt=0):
+        """Return noisy images [n, band, y, x]."""
+        out = np.empty_like(self.light, dtype=np.float32)
+        for k, (light, sky) in enumerate(zip(self.light, self.skies, strict=True)):
+            rng = generator(self.seed + 1_000_003 * (1 + salt), "mock-render", k)
+            out[k] = _white(factor * light, sky, rng) if white else add_noise(factor * light, sky, IN_BANDS, rng)
+        return out
+
+
+def _white(light, sky, rng):
+    """Noise of the right variance without the correlation of neighbouring pixels."""
+    rms = np.array([sky.sky_rms_njy[BANDS.index(band)] for band in IN_BANDS])[:, None, None]
+    return light + rms * rng.standard_normal(light.shape)
+
+
+def standardise(labels, mean=(-0.8, 8.7), std=(0.37, 0.8)):
+    return (np.column_stack([np.log10(labels[:, 0]), labels[:, 1]]) - mean) / std
+
+
+def make_sets(n, n_train):
+    """Return a function from the name of a spoiled set to `Sets`.
+
+    Real, other and training galaxies are draws of one survey; the synthetic ones of another seed, which are as good as
+    real until they are spoiled.
+    """
+    survey, second = MockSet.draw(2 * n + n_train, 11), MockSet.draw(n, 12)
+    images, labels = survey.observe(), standardise(survey.labels)
+    parts = slice(0, n), slice(n, 2 * n), slice(2 * n, None)
+    real, other, training = (Galaxies(images[part], labels[part]) for part in parts)
+    theirs = standardise(second.labels)
+
+    def synthetic(name):
+        random = np.random.default_rng(5)
+        if name == "blurred by 10%":
+            return Galaxies(MockSet.draw(n, 12, blur=1.1).observe(), theirs)
+        if name == "copies of the training set":
+            pick = random.permutation(n_train)[:n] if n_train >= n else random.integers(n_train, size=n)
+            noise = random.normal(0, 0.1, (n, *images.shape[1:]))
+            return Galaxies((training.images[pick] + noise).astype(np.float32), training.labels[pick])
+        if name == "one mode missing":
+            red = _redness(second.light)
+            keep = np.flatnonzero(red < np.quantile(red, 0.8))
+            rows = np.concatenate([keep, random.choice(keep, n - len(keep))])
+            # Drawn twice, but never the same noise
+            seen = second.observe()[rows]
+            seen[len(keep) :] = second.observe(salt=1)[rows[len(keep) :]]
+            return Galaxies(seen, theirs[rows])
+        seen = second.observe(factor=1.05 if name == "5% brighter" else 1.0, white=name == "white noise")
+        wrong = theirs.copy()
+        if name == "rotated labels":
+            wrong = np.roll(theirs, n // 3, axis=0)
+        if name == "shuffled masses":
+            wrong[:, 1] = random.permutation(wrong[:, 1])
+        return Galaxies(seen, wrong)
+
+    def sets(name):
+        return Sets(real, synthetic(name), other, training, training, True, COLUMNS)
+
+    return sets
+
+
+def _redness(light):
+    flux = light[:, :, 16:34, 16:34].sum((2, 3))
+    return -2.5 * np.log10(flux[:, 0] / flux[:, 2])
+
+
+def moved(found):
+    """Return the metrics that left their floor, farthest first, with how far in standard deviations."""
+    gone = {name: excess(name, each) for name, each in found.items() if off_floor(name, each)}
+    return dict(sorted(gone.items(), key=lambda item: -item[1]))
+
+
+def surprises(name, found):
+    """Return what a set's metrics did wrong: those expected to move that stayed, those that moved unexpectedly."""
+    must, may = EXPECTED[name]
+    gone = moved(found)
+    stayed = [] if not must or any(each.startswith(must) for each in gone) else list(must)
+    return stayed, [each for each in gone if not each.startswith(must + may)]
+
+
+def judge_spoiled(sets, name, **options):
+    """Judge one spoiled set."""
+    unit = np.array([2.4, 3.0, 4.0])
+    return judge(sets(name), IN_BANDS, unit, np.random.default_rng(1), **options)
+
+
+def main():
+    """Print the table of full-size sets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--train", type=int, default=1866)
+    parser.add_argument("--quick", action="store_true", help="no morphology and no features")
+    parser.add_argument("--no-shapes", action="store_true", help="no morphology, which takes longest")
+    parser.add_argument("--only", nargs="*", default=list(EXPECTED))
+    options = parser.parse_args()
+    sets = make_sets(options.n, options.train)
+    for name in options.only:
+        found = judge_spoiled(sets, name, quick=options.quick, shapes=not options.no_shapes).metrics
+        stayed, unexpected = surprises(name, found)
+        words = ", ".join(f"{each} {size:.1f}" for each, size in moved(found).items())
+        print(f"{name}: {words or 'all at the floor'}; silent: {stayed}; unexpected: {unexpected}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
