@@ -162,3 +162,139 @@ def test_a_crash_between_the_two_files_is_mended(gan, tmp_path):
     (tmp_path / "other/catalog.fits").replace(tmp_path / "out/catalog.fits")
     make(gan, tmp_path).close()
     assert set(read_catalog(tmp_path / "out/catalog.fits")["seed"]) == {7}
+
+
+@pytest.mark.parametrize("number", [5, 69])
+@pytest.mark.parametrize("kind", ["h5", "fits"])
+def test_a_galaxy_made_again_from_its_row_is_the_same_to_the_last_bit(gan, tmp_path, command, number, kind):
+    from galaxycgan.catalogs.export import read_catalog, read_fits_images
+
+    with make(gan, tmp_path, noise="sigma:3") as catalog:
+        out = tmp_path / "one.fits"
+        words = ["regenerate", tmp_path / f"out/catalog.{kind}", "--id", number, "--gan", gan, "--out", out]
+        code, said, err = command(*words)
+        assert code == 0 and "to the last bit" in said, err
+        assert np.array_equal(read_fits_images(out)[0], catalog.images([number])[0])
+        assert np.array_equal(read_fits_images(out, name="NOISELESS")[0], catalog.noiseless([number])[0])
+        assert read_catalog(out)["SYN_id"][0] == number
+
+
+def test_a_galaxy_of_a_selection_or_of_a_bare_table_is_made_again_too(gan, tmp_path, command):
+    make(gan, tmp_path, images="none").close()
+    few = tmp_path / "few.h5"
+    make(gan, tmp_path, "full").close()
+    assert command("select", tmp_path / "full/catalog.h5", "--where", "SYN_id > 60", "--out", few)[0] == 0
+    for path, what in ((tmp_path / "out/catalog.h5", "fluxes"), (few, "images")):
+        code, said, err = command("regenerate", path, "--id", 65, "--gan", gan, "--out", tmp_path / f"{what}.fits")
+        assert code == 0 and f"the catalog's {what} to the last bit" in said, err
+
+
+def test_galaxies_that_cannot_be_made_again_are_told_in_one_line(gan, tmp_path, command, survey_store):
+    make(gan, tmp_path).close()
+    catalog, other = tmp_path / "out/catalog.h5", tmp_path / "other"
+    other.mkdir()
+    for path in gan.glob("generator.*"):
+        (other / path.name).write_bytes(path.read_bytes())
+    weights = bytearray((other / "generator.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (other / "generator.safetensors").write_bytes(weights)
+    for words, message in (
+        ([catalog, "--id", 99, "--gan", gan], "1 ids are not in the store: 99"),
+        ([catalog, "--gan", gan], "--id -1: must be at least 0"),
+        ([catalog, "--id", 1, "--gan", other], "its generator has SHA-256"),
+        ([survey_store, "--id", 1, "--gan", gan], "holds real galaxies"),
+    ):
+        code, _, err = command("regenerate", *words, "--out", tmp_path / "x.fits")
+        assert code == 2 and message in err and err.count("\n") == 1, err
+    assert not (tmp_path / "x.fits").exists()
+
+
+def test_own_depth_has_that_depth_with_the_correlation_of_the_survey_and_true_errors(gan, tmp_path):
+    from galaxycgan.images.photometry import noise_autocorrelation
+
+    with make(gan, tmp_path, "own", n=640, noise="sigma:2,4,8") as own, make(gan, tmp_path, "model", n=640) as model:
+        noise = own.images() - own.noiseless()
+        assert noise.std(axis=(0, 2, 3)) == pytest.approx([2, 4, 8], rel=0.01)
+        theirs = noise_autocorrelation(model.images() - model.noiseless())
+        np.testing.assert_allclose(noise_autocorrelation(noise), theirs, atol=0.02)
+        assert np.array_equal(own.noiseless(), model.noiseless())
+        for band in "gri":
+            pull = (own.column(f"flux_{band}") - own.column(f"flux_true_{band}")) / own.column(f"flux_err_{band}")
+            assert 0.9 < pull.std() < 1.1
+
+
+@pytest.mark.parametrize("noise", ["model", "sigma:4"])
+def test_pulls_on_empty_sky_have_the_width_that_the_errors_promise(gan, noise):
+    import torch
+
+    from galaxycgan.generation.request import measure_of
+    from galaxycgan.images.photometry import measure
+    from galaxycgan.models.painter import Painter
+
+    painter = Painter(gan, torch.device("cpu"))
+    with torch.no_grad():  # no galaxy: the last layer paints nothing
+        for parameter in painter.generator.paint.parameters():
+            parameter.zero_()
+    labels = np.tile([[0.3, 9.0]], (1920, 1))
+    pulls = []
+    for first in range(0, len(labels), 64):
+        sigma = None if noise == "model" else np.full(3, 4.0)
+        block = painter.paint_block(labels[first : first + 64], 3, first, True, sigma)
+        assert abs(block.noiseless).max() == 0
+        pulls.append(measure(block.images, "gri")["flux"] / measure_of(painter).errors(block.sigma))
+    assert (np.abs(np.std(np.concatenate(pulls), axis=0) - 1) < 0.1).all()
+
+
+@pytest.mark.parametrize(
+    "images, datasets",
+    [("both", ("noisy", "clean")), ("noisy", ("noisy",)), ("noiseless", ("clean",)), ("none", ())],
+)
+def test_images_are_kept_as_asked_and_the_table_is_the_same(gan, tmp_path, images, datasets):
+    from galaxycgan.catalogs.export import read_catalog, read_fits_images
+    from galaxycgan.catalogs.verify import fits_problems, store_problems
+
+    with make(gan, tmp_path, "all") as full, make(gan, tmp_path, "some", images=images) as some:
+        kinds = {"noisy": full.images(), "clean": full.noiseless()}
+        for name in full.columns:
+            assert np.array_equal(full.column(name), some.column(name), equal_nan=True), name
+        assert some.n == 70 and some.has_noiseless == (len(datasets) == 2) and some.size == (50 if datasets else 0)
+        for kind, read, name in zip(datasets, (some.images, some.noiseless), ("IMAGES", "NOISELESS"), strict=False):
+            assert np.array_equal(read(), kinds[kind])
+            assert np.array_equal(read_fits_images(tmp_path / "some/catalog.fits", name=name), kinds[kind])
+        assert store_problems(some.path) == fits_problems(tmp_path / "some/catalog.fits") == []
+        assert len(read_catalog(tmp_path / "some/catalog.fits")) == 70
+
+
+def test_strict_refuses_labels_that_the_gan_has_not_seen_and_names_the_first(gan, tmp_path):
+    ranges = "n = 64\n[population.ranges]\nphoto_z = [5.0, 6.0]\nlog_mass = [8.0, 10.0]\n"
+    with pytest.raises(UserError, match=r"64 of 64 galaxies lie outside .* \(row 0: photo_z 5.*; narrow its ranges"):
+        make(gan, tmp_path, recipe=str(recipe(tmp_path, "uniform", ranges)), strict=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_in_files_of_their_own_are_found_through_the_table(gan, tmp_path):
+    from astropy.io import fits
+
+    from galaxycgan.catalogs.export import image_file, read_catalog, read_fits_images
+    from galaxycgan.catalogs.verify import fits_problems
+
+    with make(gan, tmp_path, images_per_file=32) as catalog:
+        main = tmp_path / "out/catalog.fits"
+        table = read_catalog(main)
+        assert [hdu[1] for hdu in fits.info(main, output=False)] == ["PRIMARY", "CATALOG"]
+        for row in (0, 31, 32, 69):
+            path = image_file(main, table["image_file"][row])
+            plane = table["image_plane"][row] - 1
+            assert np.array_equal(read_fits_images(path, [plane])[0], catalog.images([row])[0])
+            assert np.array_equal(read_fits_images(path, [plane], "NOISELESS")[0], catalog.noiseless([row])[0])
+            assert fits.getdata(path, "IDS")["SYN_id"][plane] == row
+            assert fits_problems(path) == []
+        assert not image_file(main, 4).exists()
+
+
+@pytest.mark.parametrize(
+    "noise, message", [("loud", "must be model, none, sigma"), ("sigma:1,2", "2 values for 3 bands")]
+)
+def test_impossible_noise_is_told(gan, tmp_path, noise, message):
+    with pytest.raises(UserError, match=message):
+        make(gan, tmp_path, noise=noise)

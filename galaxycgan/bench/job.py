@@ -11,11 +11,21 @@ import numpy as np
 from galaxycgan.bench.convert import bench_convert
 from galaxycgan.bench.generate import bench_generate
 from galaxycgan.bench.read import bench_read
+from galaxycgan.bench.train import bench_train
 from galaxycgan.config import check_at_least
 from galaxycgan.files import make_directory, write_json
 from galaxycgan.provenance import tool_stamp
 
-BENCHES = {"convert": bench_convert, "read": bench_read, "generate": bench_generate}
+BENCHES = {"convert": bench_convert, "read": bench_read, "train": bench_train, "generate": bench_generate}
+#: What a row may tell, with its title and its format.
+COLUMNS = {
+    "seconds": ("seconds", ".3f"),
+    "mb_per_s": ("MB/s", ",.0f"),
+    "images_per_s": ("images/s", ",.1f"),
+    "galaxies_per_s": ("galaxies/s", ",.0f"),
+    "gflop_per_s": ("GFLOP/s", ",.0f"),
+    "memory_mb": ("MB memory", ",.0f"),
+}
 
 
 def bench(config, context):
@@ -60,12 +70,13 @@ def _cpu_model():
 
 def in_words(figures):
     """Yield the lines of the table: what, how long, how fast, and the ratios."""
+    rows = figures["rows"]
+    columns = {name: column for name, column in COLUMNS.items() if any(name in row for row in rows)}
     yield f"{figures['what']}: {figures['input']}"
-    yield f"  {'':<44}{'seconds':>10}{'MB/s':>10}{'MB memory':>11}"
-    for row in figures["rows"]:
-        memory = f"{row['memory_mb']:>11,.0f}" if "memory_mb" in row else ""
-        rate = f"{row['mb_per_s']:>10,.0f}" if "mb_per_s" in row else f"{'':>10}"
-        yield f"  {row['name']:<44}{row['seconds']:>10.3f}{rate}{memory}".rstrip()
+    yield f"  {'':<44}" + "".join(f"{title:>11}" for title, _ in columns.values())
+    for row in rows:
+        cells = (f"{row[name]:>11{style}}" if name in row else " " * 11 for name, (_, style) in columns.items())
+        yield f"  {row['name']:<44}{''.join(cells)}".rstrip()
     for name, value in figures["ratios"].items():
         yield f"  {name}: {value:.2f}"
     host = figures["machine"]

@@ -12,17 +12,9 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, QTable
 
 from galaxycgan import __version__
-from galaxycgan.catalogs.columns import meaning, unit_meant
-from galaxycgan.catalogs.fits import (
-    column_names,
-    image_header,
-    pack_column,
-    primary_header,
-    table_bytes,
-    table_header,
-    write_hdu,
-)
-from galaxycgan.catalogs.schema import MISSING_INT, describe
+from galaxycgan.catalogs.columns import unit_meant
+from galaxycgan.catalogs.fits import image_header, primary_header, table_bytes, table_header, write_hdu
+from galaxycgan.catalogs.fits_table import ascii_text, catalog_hdu
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.catalogs.table_export import SUFFIXES, read_table, without_reports, write_table
 from galaxycgan.errors import UserError
@@ -71,19 +63,22 @@ def export(config, context):
     context.say(f"{out}: written from {store}" if written else f"{out}: done already, from the same store")
 
 
-def write_fits(store_path, out_path, *, images="cube", overwrite=False):
+def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwrite=False):
     """Write a store as a FITS catalog: CATALOG, IMAGES and, where the store has them, NOISELESS.
 
-    Images stream through; equal stores give equal bytes, since every date is the store's `created`.
+    Table and images stream through; equal stores give equal bytes, since every date is the store's `created`.
 
     Parameters
     ----------
     store_path, out_path : str or Path
     images : str
         'cube': HDUs IMAGES and NOISELESS; 'stamps': columns `stamp` and `stamp_noiseless` of CATALOG instead, for
-        small catalogs; 'none': the table only.
-    overwrite : bool
-        Replace a file made from another store.
+        small catalogs; 'files': HDUs of files of their own beside it, ``NAME-images-1.fits`` and so on, whose number
+        and plane stand in CATALOG; 'none': the table only.
+    images_per_file : int
+        Galaxies in each of those files.
+    overwrite : bool or 'others'
+        Replace what is there; 'others': unless it was made from the same store.
 
     Returns
     -------
@@ -98,32 +93,70 @@ def write_fits(store_path, out_path, *, images="cube", overwrite=False):
                 " the images with the table; leave it out, or select some"
             )
         names = ["images", "noiseless"] if store.has_noiseless else ["images"]
-        primary = _primary(store, images)
-        if out.exists() and not overwrite:
-            if _same_source(out, primary):
+        if not store.size:  # a catalog without images
+            images, names = "none", []
+        primary = _primary(store, images, images_per_file)
+        if out.exists() and overwrite is not True:
+            if _same_source(out, primary, overwrite == "others"):
                 return False
-            raise UserError(f"{out}: is there already; give another name, or --overwrite")
+            if not overwrite:
+                raise UserError(f"{out}: is there already; give another name, or --overwrite")
+        if images == "files":
+            _write_image_files(store, out, names, images_per_file)
         with atomic_path(out) as temporary, open(temporary, "wb") as file:
             write_hdu(file, primary, [], store.created)
-            write_hdu(file, *_table(store, names if images == "stamps" else []), store.created)
+            stamps, per_file = names if images == "stamps" else [], images_per_file if images == "files" else 0
+            write_hdu(file, *catalog_hdu(store, stamps, per_file), store.created)
             for name in names if images == "cube" else []:
-                pixels = (piece.astype(">f4").tobytes() for _, piece in store.pieces(name))
-                write_hdu(file, _image_header(store, name.upper()), pixels, store.created)
+                _write_images(file, store, name)
     return True
 
 
-def _same_source(out, primary):
+def _write_images(file, store, name, rows=None):
+    """Write one dataset of images as an HDU, all of it or a slice of rows."""
+    n = store.n if rows is None else rows.stop - rows.start
+    pixels = (piece.astype(">f4") for _, piece in store.pieces(name, rows))
+    write_hdu(file, _image_header(store, name.upper(), n), (piece.data.cast("B") for piece in pixels), store.created)
+
+
+def image_file(out, number):
+    """Return the path of a catalog's image file by its number, from 1."""
+    return out.with_name(f"{out.stem}-images-{number}.fits")
+
+
+def _write_image_files(store, out, names, per_file):
+    """Write images in files of their own, each with the ids of its galaxies."""
+    for number, start in enumerate(range(0, store.n, per_file), start=1):
+        rows = slice(start, min(start + per_file, store.n))
+        ids = store.ids[rows].astype(">i8")
+        column = {"TTYPE": store.id_column, "TFORM": "K", "TCOMM": "galaxy on each plane", "TUCD": "meta.id;meta.main"}
+        with atomic_path(image_file(out, number)) as temporary, open(temporary, "wb") as file:
+            primary = _primary(store, "files", per_file)
+            primary["IMGFILE"] = (number, "number of this image file")
+            primary["CATFILE"] = (out.name, "file with the table")
+            write_hdu(file, primary, [], store.created)
+            for name in names:
+                _write_images(file, store, name, rows)
+            write_hdu(file, table_header("IDS", len(ids), 8, [column]), table_bytes([ids], len(ids)), store.created)
+    while (stale := image_file(out, number := number + 1)).exists():  # of an earlier catalog
+        stale.unlink()
+
+
+def _same_source(out, primary, damaged_is_other=False):
     """Tell whether a FITS file was made from the store, and with the images, that `primary` describes."""
     try:
         header = fits.getheader(out, 0)
     except OSError as error:
+        if damaged_is_other:
+            return False
         raise UserError(f"{out}: can't be opened as FITS ({error}); --overwrite replaces it") from None
     return all(header.get(keyword) == primary.get(keyword) for keyword in ("STOREID", "DATE", "STAMPS"))
 
 
-def _primary(store, images):
+def _primary(store, images, images_per_file=0):
     """Return the primary header: what holds for all galaxies, and where they came from."""
     made = without_reports(store.provenance)
+    places = {"stamps": "COLUMN", "files": f"FILES OF {images_per_file}", "none": "NONE"}
     per_band = []
     for k, (band, name, fwhm) in enumerate(zip(store.bands, store.filters, store.psf_fwhm, strict=True), start=1):
         per_band += [
@@ -143,7 +176,7 @@ def _primary(store, images):
         ("PIXUNIT", store.pixel_unit, "unit of the pixels"),
         ("ABZP", AB_ZERO_POINT_NJY if store.pixel_unit == "nJy" else None, "[mag] AB magnitude of 1 nJy"),
         ("NBAND", len(store.bands), "number of bands"),
-        ("STAMPS", {"stamps": "COLUMN", "none": "NONE"}.get(images), "where the images are"),
+        ("STAMPS", places.get(images), "where the images are"),
         *per_band,
         ("MASSCONV", ascii_text(store.header.mass_convention) or None, "stellar masses"),
         ("STOREID", store.fingerprint, "SHA-256 of the store's content"),
@@ -163,61 +196,9 @@ def _lookup(values, place):
     return values
 
 
-def ascii_text(value):
-    """Return text as a FITS header can hold it; what is no text stays as it is."""
-    return value.encode("ascii", "replace").decode() if isinstance(value, str) else value
-
-
-def _table(store, stamps):
-    """Return the header of the CATALOG table and its bytes; `stamps` are datasets that become vector columns."""
-    packed, columns = [], []
-    for name, title in zip(store.columns, column_names(store.columns), strict=True):
-        values, form = pack_column(store.column(name))
-        column = {"TTYPE": title, "TFORM": form}
-        if form == "K":
-            column["TNULL"] = MISSING_INT
-        packed.append(values)
-        columns.append(column | _meaning(store.table[name], describe(name, store.bands)))
-    row_bytes = sum(values.dtype.itemsize for values in packed)
-    pixels = len(store.bands) * store.size**2
-    for name in stamps:
-        title = {"images": "stamp", "noiseless": "stamp_noiseless"}[name]
-        shape = f"({store.size},{store.size},{len(store.bands)})"
-        about = {"TUNIT": store.pixel_unit, "TCOMM": f"{name} [band, y, x]", "TUCD": "phot.flux.density;obs.image"}
-        columns.append({"TTYPE": title, "TFORM": f"{pixels}E", "TDIM": shape} | about)
-    header = table_header("CATALOG", store.n, row_bytes + 4 * pixels * len(stamps), columns)
-    return header, _rows_with_stamps(store, packed, stamps) if stamps else table_bytes(packed, store.n)
-
-
-def _rows_with_stamps(store, packed, stamps):
-    """Yield the rows of a table with images in it, in pieces of whole 4-byte words."""
-    shape = (len(store.bands), store.size, store.size)
-    fields = [*((f"f{k}", values.dtype) for k, values in enumerate(packed))]
-    fields += [(name, ">f4", shape) for name in stamps]
-    rest = b""
-    for rows, images in store.pieces("images"):
-        table = np.empty(len(rows), dtype=fields)
-        for k, values in enumerate(packed):
-            table[f"f{k}"] = values[rows]
-        for name in stamps:
-            table[name] = images if name == "images" else store.noiseless(rows)
-        piece = rest + table.tobytes()
-        whole = len(piece) // 4 * 4
-        rest = piece[whole:]
-        yield piece[:whole]
-    yield rest
-
-
-def _meaning(values, about):
-    """Return unit, comment and UCD of a column as FITS keywords."""
-    found = meaning(getattr(values, "unit", None), values.info.description, about, "fits")
-    words = {"TCOMM": ascii_text(found.description), "TUCD": found.ucd}
-    return {"TUNIT": found.unit, **words} if found.unit else words
-
-
-def _image_header(store, name):
+def _image_header(store, name, n):
     """Return the header of an image HDU [n, band, y, x]: offsets in arcsec from the centre, no sky position."""
-    shape = (store.n, len(store.bands), store.size, store.size)
+    shape = (n, len(store.bands), store.size, store.size)
     centre = (store.size + 1) / 2
     axes = [
         ("XOFFSET", "arcsec", centre, 0.0, store.pixel_scale),

@@ -64,7 +64,7 @@ def write_hdu(file, header, chunks, when):
     file : binary file, open for writing, seekable
     header : astropy.io.fits.Header
         Complete but for the checksums, which are added.
-    chunks : iterable of bytes
+    chunks : iterable of bytes or memoryview of bytes
         The data; every piece but the last a multiple of 4 bytes.
     when : str
         Time for the comments of the checksums.
@@ -77,7 +77,7 @@ def write_hdu(file, header, chunks, when):
     for chunk in chunks:
         length += len(chunk)
         file.write(chunk)
-        datasum = ones_sum(chunk + bytes(-len(chunk) % 4), datasum)
+        datasum = ones_sum(bytes(chunk) + bytes(-len(chunk) % 4) if len(chunk) % 4 else chunk, datasum)
     file.write(bytes(-length % BLOCK))
     end = file.tell()
     header["DATASUM"] = str(datasum)

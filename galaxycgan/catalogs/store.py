@@ -218,7 +218,7 @@ class GalaxyStore:
             Row numbers and their images.
         """
         rows = _row_numbers(rows, self.n)
-        step = max(1, size_bytes // (4 * len(self.bands) * self.size**2))
+        step = max(1, size_bytes // max(1, 4 * len(self.bands) * self.size**2))  # 0 pixels: a catalog without images
         for start in range(0, len(rows), step):
             yield rows[start : start + step], getattr(self, name)(rows[start : start + step])
 

@@ -2,24 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
-from astropy.table import QTable
-
 from galaxycgan.catalogs.export import write_fits
-from galaxycgan.catalogs.populations import draw_labels, read_recipe
-from galaxycgan.catalogs.schema import describe
-from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, StoreWriter
+from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
-from galaxycgan.files import sha256_file
-from galaxycgan.images.photometry import ab_magnitude, aperture_error, measure
-from galaxycgan.models.device import choose_device, set_threads
-from galaxycgan.models.painter import BLOCK, Painter
-from galaxycgan.models.release import WEIGHTS
-from galaxycgan.provenance import tool_stamp
-from galaxycgan.resources import find
+from galaxycgan.generation.request import Request
+from galaxycgan.generation.shards import Shards, write_catalog
+from galaxycgan.models.device import set_threads
 
-CATALOG, FITS = "catalog.h5", "catalog.fits"
+CATALOG, FITS, SHARDS = "catalog.h5", "catalog.fits", "shards"
 
 
 def output_directory(config):
@@ -28,7 +19,7 @@ def output_directory(config):
 
 
 def generate(config, context):
-    """Make a synthetic catalog.
+    """Make a synthetic catalog, one shard of it, or of its shards the catalog.
 
     Parameters
     ----------
@@ -40,54 +31,50 @@ def generate(config, context):
     Raises
     ------
     UserError
-        Where the GAN, the recipe or the output directory can't be used.
+        Where the GAN, the recipe, the output directory or a shard can't be used.
     """
-    set_threads(config.threads)
-    check_at_least(config, n=0, seed=-1)
-    recipe = read_recipe(find("recipe", config.recipe), config.n, config.seed)
-    painter = Painter(config.gan, choose_device(config.device))
-    if painter.card["pixel_unit"] != "nJy":
-        raise UserError(f"{config.gan}: was trained on raw pixels: its galaxies have no magnitudes and make no catalog")
-    labels = draw_labels(recipe, painter.conditioning)
-    out = output_directory(config)
-    request = _request(recipe, painter)
+    _check_options(config)
+    workers = set_threads(config.threads)
+    request, out = Request(config), output_directory(config)
+    shards = Shards(out / SHARDS, request, config.shards)
     if _is_done(out, request, config, context):
         return
-    score, flag = painter.conditioning.novelty(labels)
-    if flag.any():
-        context.say(f"warning: {flag.sum():,} of {recipe.n:,} galaxies lie outside what the GAN has seen (ood_flag)")
-    header = _header(painter.card, context)
-    # What training cost differs between runs that end in the same weights: it is in the run directory.
-    card = {name: value for name, value in painter.card.items() if name != "cost"}
-    noisy = recipe.noise == "model"
-    columns = []
-    with StoreWriter(out / CATALOG, n=recipe.n, header=header, noiseless=noisy) as writer:
-        with context.progress("generating", recipe.n, "galaxies") as progress:
-            for first in range(0, recipe.n, BLOCK):
-                context.check()
-                count = min(BLOCK, recipe.n - first)
-                block = painter.paint(labels, recipe.seed, first, noisy)
-                images = (block.images[:count],) + ((block.noiseless[:count],) if noisy else ())
-                writer.append(*images)
-                columns.append(_photometry(block, count, header, noisy))
-                progress.at(first + count)
-        table = _table(labels, columns, painter.conditioning.columns, header)
-        _add(table, "ood", score, header)
-        _add(table, "ood_flag", flag, header)
-        _add(table, "seed", np.full(recipe.n, recipe.seed, dtype=np.int64), header)
-        writer.finish(
-            ids=np.arange(recipe.n, dtype=np.int64),
-            catalog=table,
-            split=np.full(recipe.n, -1, dtype=np.int8),
-            provenance={"request": request, "tool": tool_stamp(), "generator": card},
-        )
-    write_fits(out / CATALOG, out / FITS, overwrite=True)
-    context.say(f"{out / CATALOG} and {out / FITS}: {recipe.n:,} galaxies in {', '.join(header.bands)}")
+    if config.shard >= 0:
+        request.judge(*shards.borders[config.shard : config.shard + 2], config.strict, context)
+        shards.make(config.shard, workers, shards.created(context, config.overwrite), context)
+        context.say(f"{shards.path(config.shard)}: shard {config.shard} of {config.shards} (numbered from 0)")
+        return
+    if config.shards > 1:
+        _through_shards(shards, out, workers, config, context)
+    else:
+        request.judge(0, request.n, config.strict, context)
+        write_catalog(out / CATALOG, request, 0, request.n, workers, context.created, context)
+    _write_fits(out, config)
+    if config.shards > 1 and not config.keep_shards:
+        shards.remove()
+    context.say(f"{out / CATALOG} and {out / FITS}: {request.n:,} galaxies in {', '.join(request.bands)}")
 
 
-def _request(recipe, painter):
-    """What decides the catalog's content."""
-    return {"recipe": recipe.to_dict(), "generator_sha256": sha256_file(painter.run / WEIGHTS)}
+def _check_options(config):
+    check_at_least(config, shards=1, shard=-1, images_per_file=0)
+    if config.shard >= config.shards:
+        raise UserError(f"--shard {config.shard}: of --shards {config.shards} they are 0 to {config.shards - 1}")
+    if config.merge and (config.shard >= 0 or config.shards == 1):
+        raise UserError("--merge: joins all shards; give --shards K as they were made, and no --shard")
+
+
+def _through_shards(shards, out, workers, config, context):
+    """Make the shards that are not there, unless they shall only be merged, and merge them."""
+    if config.merge:
+        if not shards.folder.is_dir():
+            raise UserError(f"{shards.folder}: no such directory; make the shards first, with --shard NUMBER")
+        created = shards.created(context, overwrite=False)
+    else:
+        shards.request.judge(0, shards.request.n, config.strict, context)
+        created = shards.created(context, config.overwrite)
+        for k in range(shards.count):
+            shards.make(k, workers, created, context)
+    shards.merge(out / CATALOG, created, context)
 
 
 def _is_done(out, request, config, context):
@@ -96,65 +83,18 @@ def _is_done(out, request, config, context):
     if not catalog.exists() or config.overwrite:
         return False
     with GalaxyStore(catalog) as store:
-        same = store.provenance.get("request") == request
+        same = store.provenance.get("request") == request.described
     if not same:
         raise UserError(
             f"{catalog}: was made from another recipe, seed or generator; choose another --out, or --overwrite"
         )
     # Whole in itself, but perhaps of an earlier catalog: a crash may have come between the two files.
-    write_fits(catalog, out / FITS, overwrite=True)
+    _write_fits(out, config, overwrite="others")
     context.say(f"{out}: is done; --overwrite makes it again")
     return True
 
 
-def _header(card, context):
-    return StoreHeader(
-        id_column="SYN_id",
-        bands=tuple(card["bands"]),
-        filters=tuple(card["filters"]),
-        pixel_scale_arcsec=card["pixel_scale_arcsec"],
-        pixel_unit=card["pixel_unit"],
-        stretch="none",
-        psf_fwhm_arcsec=tuple(float("nan") if v is None else v for v in card["psf_fwhm_arcsec"]),
-        mass_convention=card["mass_convention"],
-        synthetic=True,
-        created=context.created,
-    )
-
-
-def _photometry(block, count, header, noisy):
-    """Measure one block: the catalog's columns as plain arrays.
-
-    The block is measured whole, also where only its first rows are wanted: sums round by the shape of the arrays.
-    """
-    bands = header.bands
-    seen = measure(block.images, bands)
-    true = measure(block.noiseless, bands)
-    error = aperture_error(block.sigma, block.correlation) if noisy else np.zeros_like(seen["flux"])
-    columns = {}
-    for k, band in enumerate(bands):
-        columns[f"flux_{band}"] = seen["flux"][:, k]
-        columns[f"flux_err_{band}"] = error[:, k]
-        columns[f"flux_true_{band}"] = true["flux"][:, k]
-        columns[f"mag_{band}"] = ab_magnitude(seen["flux"][:, k])
-        columns[f"mag_true_{band}"] = ab_magnitude(true["flux"][:, k])
-        columns[f"sky_rms_{band}"] = seen["sky_rms"][:, k]
-    columns["r50"] = seen["r50"] * header.pixel_scale_arcsec
-    columns |= {name: seen[name] for name in ("q", "pa", "conc")}
-    return {name: values[:count] for name, values in columns.items()}
-
-
-def _table(labels, columns, label_names, header):
-    """Join labels and the blocks' columns to one table with units."""
-    table = QTable()
-    for k, name in enumerate(label_names):
-        _add(table, name, labels[:, k], header)
-    for name in columns[0]:
-        _add(table, name, np.concatenate([block[name] for block in columns]), header)
-    return table
-
-
-def _add(table, name, values, header):
-    """Add a column with the unit of the schema."""
-    unit = describe(name, header.bands).unit
-    table[name] = values if unit is None else values * unit
+def _write_fits(out, config, overwrite=True):
+    """Write the catalog as FITS, with all images in it or in files of their own beside it."""
+    images = "files" if config.images_per_file else "cube"
+    write_fits(out / CATALOG, out / FITS, images=images, images_per_file=config.images_per_file, overwrite=overwrite)

@@ -23,7 +23,7 @@ class Block:
     images, noiseless : float32 array [64, band, y, x]
         nJy per pixel; the same array where no noise was asked for.
     sigma : float32 array [64, band, y, x]
-        Standard deviation of the noise per pixel in nJy.
+        Standard deviation of the noise per pixel in nJy, 0 where there is none.
     correlation : array [band, 9, 9]
         Autocorrelation of the noise.
     """
@@ -51,14 +51,13 @@ class Painter:
         self.dtype = choose_precision("auto", device)[0]
         self.correlation = self.generator.noise.correlation().cpu().numpy()
 
-    @torch.no_grad()
     def paint(self, labels, seed, first, noisy=True):
-        """Make the block of galaxies ``first .. first + 63``.
+        """Make the block of galaxies ``first .. first + 63`` of a request.
 
         Parameters
         ----------
         labels : array [n, column]
-            Of all galaxies of the request; past the end the last one is repeated.
+            Of all galaxies of the request.
         seed : int
             Key of latent numbers and noise.
         first : int
@@ -70,20 +69,48 @@ class Painter:
         -------
         Block
         """
-        rows = np.minimum(np.arange(first, first + BLOCK), len(labels) - 1)
+        return self.paint_block(labels[first : first + BLOCK], seed, first, noisy)
+
+    @torch.no_grad()
+    def paint_block(self, labels, seed, first, noisy=True, sky_sigma=None):
+        """Make one block from its own labels; threads may do so at the same time.
+
+        Parameters
+        ----------
+        labels : array [k, column]
+            Of galaxies ``first .. first + k - 1``, 64 at most; past the end the last one is repeated.
+        seed, first, noisy
+            As for `paint`.
+        sky_sigma : array [band], optional
+            Sky noise of another survey in nJy per pixel, without photon noise, instead of the training images' own.
+
+        Returns
+        -------
+        Block
+        """
+        rows = np.minimum(np.arange(BLOCK), len(labels) - 1)
         shape = self.generator.shape
         conditions = torch.from_numpy(self.conditioning.standardise(labels[rows])).to(self.device)
         latent = self._normals(seed, "latent", first, (shape.latent_size,))
         with autocast(self.device, self.dtype):
             flux, depth = self.generator(latent, conditions)
+        flux = flux.contiguous()
         unit = self.generator.flux_unit_njy[:, None, None]
-        noiseless = (flux * unit).cpu().numpy()
-        images = noiseless
-        if noisy:
+        noiseless = flux * unit
+        if not noisy:
+            images, sigma = noiseless, torch.zeros_like(flux)
+        elif sky_sigma is None:
             white = self._normals(seed, "noise", first, shape.white_shape)
-            images = (self.generator.observe(flux, depth, white) * unit).cpu().numpy()
-        sigma = (self.generator.noise.sigma(flux, depth) * unit).cpu().numpy()
-        return Block(images, noiseless, sigma, self.correlation)
+            images = self.generator.observe(flux, depth, white) * unit
+            sigma = self.generator.noise.sigma(flux, depth) * unit
+        else:
+            white = self._normals(seed, "noise", first, shape.white_shape)
+            sigma = torch.tensor(np.asarray(sky_sigma), dtype=torch.float32, device=self.device)[:, None, None]
+            empty = self.generator.observe(torch.zeros_like(flux), depth, white)
+            # The noise of an empty sky over its own standard deviation: correlated, of unit variance.
+            images = noiseless + sigma * empty / self.generator.noise.sky_sigma(depth)[..., None, None]
+            sigma = sigma.expand_as(flux)
+        return Block(*(tensor.cpu().numpy() for tensor in (images, noiseless, sigma)), self.correlation)
 
     def _normals(self, seed, stream, first, shape):
         deviates = normals(seed, stream, first, BLOCK, int(np.prod(shape)))

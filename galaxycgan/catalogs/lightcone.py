@@ -1,0 +1,70 @@
+"""The user's own table of galaxies: labels to paint, and columns that ride along. Knows no network and no image."""
+
+from pathlib import Path
+
+import numpy as np
+from astropy.table import QTable
+
+from galaxycgan.catalogs.schema import illegal, is_measured, legal_range
+from galaxycgan.catalogs.tables import numbers, read_table, require
+from galaxycgan.errors import UserError, first_few
+from galaxycgan.files import file_record
+
+OPTION = "--table"
+
+
+class Lightcone:
+    """A table of any format that `tables.read_table` knows, each row of which becomes a galaxy.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of the kind 'table'.
+    columns : tuple of str
+        Labels that the generator takes.
+    bands : tuple of str
+        Of the generator.
+
+    Attributes
+    ----------
+    labels : float64 array [n, column]
+    extra : QTable [n]
+        All other columns with their units; one that has a measured column's name gets ``_original`` appended.
+    about : dict
+        JSON values: the file with its SHA-256, and what was converted.
+
+    Raises
+    ------
+    UserError
+        Where a column is missing or a label is illegal; the message names the first rows.
+    """
+
+    def __init__(self, recipe, columns, bands):
+        path = Path(recipe.options["file"])
+        table = read_table(path, recipe.options.get("columns", {}), option=OPTION, bands=bands)
+        require(table.frame, [name for name in columns if name not in table.frame], path)
+        self.labels = np.stack([numbers(table.frame, name, path) for name in columns], -1)
+        self._refuse_illegal(path, columns)
+        everything = table.take(np.arange(len(table.frame)), bands)
+        self.extra = QTable()
+        for name in (name for name in everything.colnames if name not in columns):
+            self.extra[_free_name(name, everything.colnames, bands)] = everything[name]
+        self.about = {"table": file_record(path), "notes": list(table.notes)}
+
+    def _refuse_illegal(self, path, columns):
+        for k, name in enumerate(columns):
+            rows = np.flatnonzero(illegal(name, self.labels[:, k]))
+            if len(rows):
+                raise UserError(
+                    f"{path}: column {name}: {len(rows):,} rows can't be labels ({legal_range(name)}): row"
+                    f" {first_few(rows + 1)} of the data; select the others first"
+                )
+
+
+def _free_name(name, taken, bands):
+    """Return a name for a column that rides along beside the measured ones."""
+    if not is_measured(name, bands):
+        return name
+    while is_measured(name, bands) or name in taken:
+        name = f"{name}_original"
+    return name

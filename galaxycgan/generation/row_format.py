@@ -1,0 +1,89 @@
+"""How a row of a synthetic catalog lies in the store: types, units and order of columns. Knows no image."""
+
+import io
+
+import h5py
+import numpy as np
+from astropy.table import QTable
+
+from galaxycgan.catalogs.schema import describe
+
+
+class RowFormat:
+    """Turns labels, measurements and columns that ride along into rows of the store's table.
+
+    Every piece of a catalog has the same row format, whatever its own rows hold: missing values have their mask, text
+    its greatest length.
+
+    Parameters
+    ----------
+    labels, measured : tuple of str
+        Names of the columns, in order.
+    bands : tuple of str
+    extra : QTable [n] or None
+        Columns that ride along, of the whole request.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of a row, the id first.
+    meta : array of bytes
+        Lines of YAML with units and descriptions, as astropy keeps them beside the table.
+    """
+
+    def __init__(self, labels, measured, bands, extra=None):
+        self.extra, self._parts = extra, None
+        few = [] if extra is None else _telling_rows(extra)
+        table = QTable({"SYN_id": np.zeros(max(len(few), 1), np.int64)})
+        for name in (*labels, *measured, "ood"):
+            unit = describe(name, bands).unit
+            table[name] = np.zeros(len(table)) if unit is None else np.zeros(len(table)) * unit
+        table["ood_flag"] = np.zeros(len(table), bool)
+        table["seed"] = np.zeros(len(table), np.int64)
+        for name in [] if extra is None else extra.colnames:
+            table[name] = extra[name][few]
+        self._dtype, self.meta = _serialised(table)[1:]
+        if extra is not None:
+            self._parts = _serialised(extra)[0]
+        self.dtype = np.dtype([(name, self._dtype_of(name)) for name in self._dtype.names])
+
+    def _dtype_of(self, name):
+        if self._parts is not None and name in self._parts.dtype.names:
+            return self._parts.dtype[name]
+        return self._dtype[name]
+
+    def rows(self, first, columns):
+        """Return rows ``first ..`` of the request's table.
+
+        Parameters
+        ----------
+        first : int
+            Row number of the request.
+        columns : dict of arrays [k]
+            All columns but the id and those that ride along.
+
+        Returns
+        -------
+        structured array [k]
+        """
+        count = len(columns["seed"])
+        rows = np.empty(count, self.dtype)
+        rows["SYN_id"] = np.arange(first, first + count)
+        for name, values in columns.items():
+            rows[name] = values
+        for name in () if self._parts is None else self._parts.dtype.names:
+            rows[name] = self._parts[name][first : first + count]
+        return rows
+
+
+def _telling_rows(extra):
+    """Return some row numbers of a table among which each column with missing values has one."""
+    masks = [np.asarray(extra[name].mask) for name in extra.colnames if hasattr(extra[name], "mask")]
+    return sorted({0, *(int(np.argmax(mask)) for mask in masks)})
+
+
+def _serialised(table):
+    """Return a table as the store keeps it: structured array [n], its dtype, and the lines of its description."""
+    with h5py.File(io.BytesIO(), "w") as file:
+        table.write(file, format="hdf5", path="table", serialize_meta=True)
+        return file["table"][()], file["table"].dtype, file["table.__table_column_meta__"][()]

@@ -1,0 +1,217 @@
+"""Catalogs in parts: shards that any number of jobs make, and the merge that takes whole ones of one request only."""
+
+import contextlib
+import os
+import socket
+
+from galaxycgan.catalogs.checked import CheckedImages
+from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.verify import table_problems
+from galaxycgan.errors import UserError, first_few
+from galaxycgan.files import fsync, make_directory, read_json, write_json
+from galaxycgan.generation.catalog_writer import TABLE, CatalogWriter
+from galaxycgan.generation.pipeline import make_blocks
+from galaxycgan.models.painter import BLOCK
+
+REQUEST = "request.json"
+#: Galaxies of a shard that are copied at once.
+ROWS_AT_ONCE = 1024
+
+
+class Shards:
+    """The shards of one catalog, ``OUT/shards/shard-3-of-8.h5`` and so on, numbered from 0.
+
+    Shard k of K holds the blocks of 64 from ``k B // K`` to ``(k + 1) B // K`` of all B. Each is a store of its own
+    with its galaxies' ids.
+
+    Parameters
+    ----------
+    folder : Path
+        ``OUT/shards``.
+    request : Request
+    count : int
+        K.
+    """
+
+    def __init__(self, folder, request, count):
+        self.folder, self.request, self.count = folder, request, count
+        blocks = -(-request.n // BLOCK)
+        if not 1 <= count <= blocks:
+            raise UserError(
+                f"--shards {count}: must be from 1 to {blocks}: {request.n:,} galaxies are {blocks:,} blocks of {BLOCK}"
+            )
+        self.borders = [min(k * blocks // count * BLOCK, request.n) for k in range(count)] + [request.n]
+
+    def path(self, k):
+        """Path of shard k."""
+        return self.folder / f"shard-{k}-of-{self.count}.h5"
+
+    def paths(self):
+        """Paths of all shards."""
+        return [self.path(k) for k in range(self.count)]
+
+    def created(self, context, overwrite):
+        """Return the time of the request that the first of these shards noted, so that all tell the same.
+
+        Raises
+        ------
+        UserError
+            Where the folder holds the shards of another request.
+        """
+        make_directory(self.folder)
+        path = self.folder / REQUEST
+        mine = {"request": self.request.described, "created": context.created}
+        _write_first(path, mine)
+        noted = read_json(path)
+        if noted.get("request") == self.request.described:
+            return noted["created"]
+        if not overwrite:
+            raise UserError(
+                f"{self.folder}: holds shards of another recipe, seed or generator; another --out, or --overwrite"
+            )
+        path.unlink()
+        _write_first(path, mine)
+        return read_json(path)["created"]
+
+    def make(self, k, workers, created, context):
+        """Make shard k, unless it is there, whole and of this request.
+
+        Parameters
+        ----------
+        k : int
+        workers : int
+            CPU threads.
+        created : str
+            Time of the request.
+        context : galaxycgan.context.Context
+        """
+        path, first, stop = self.path(k), self.borders[k], self.borders[k + 1]
+        if path.exists():
+            trouble = self._trouble(k, created)
+            if not trouble:
+                context.say(f"{path}: is done")
+                return
+            context.say(f"{path}: {trouble}: made again")
+        write_catalog(path, self.request, first, stop, workers, created, context, {"shard": [k, self.count]})
+
+    def _trouble(self, k, created):
+        """Say what is wrong with a shard, '' where nothing is; its pixels are not read."""
+        first, stop = self.borders[k], self.borders[k + 1]
+        try:
+            with GalaxyStore(self.path(k)) as store:
+                made = store.provenance
+                if made.get("request") != self.request.described or made.get("shard") != [k, self.count]:
+                    return "is a shard of another catalog"
+                if store.created != created:
+                    return f"was made for a request of {store.created}, the others for one of {created}"
+                if store.n != stop - first or store.ids[0] != first or store.ids[-1] != stop - 1:
+                    return f"does not hold the galaxies {first} to {stop - 1}"
+        except UserError as error:
+            return str(error).removeprefix(f"{self.path(k)}: ")
+        return ""
+
+    def check(self, created):
+        """Refuse to merge where a shard is missing, damaged or of another catalog; the message names each."""
+        missing = [path.name for path in self.paths() if not path.exists()]
+        if missing:
+            raise UserError(
+                f"{self.folder}: {len(missing)} of {self.count} shards are missing: {first_few(missing)}; make them"
+                " with the same command and --shard NUMBER instead of --merge"
+            )
+        bad = [f"{self.path(k).name}: {why}" for k in range(self.count) if (why := self._trouble(k, created))]
+        if bad:
+            raise UserError(f"{self.folder}: can't be merged: {'; '.join(bad)}; remove it and make it again")
+
+    def merge(self, out, created, context):
+        """Write one catalog of all shards: the bytes that it would have had without shards.
+
+        Parameters
+        ----------
+        out : Path
+            Store to write.
+        created : str
+            Time of the request.
+        context : galaxycgan.context.Context
+        """
+        self.check(created)
+        request = self.request
+        with (
+            _writer(out, request, request.n, created) as writer,
+            context.progress("merging", request.n, "galaxies") as progress,
+        ):
+            for path in self.paths():
+                with GalaxyStore(path) as store:
+                    _copy(store, request.dataset_names, writer, context, progress)
+            writer.finish(request.provenance)
+
+    def remove(self):
+        """Remove the shards and what belongs to them."""
+        for path in (*self.paths(), self.folder / REQUEST):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else lies there
+            self.folder.rmdir()
+
+
+def write_catalog(path, request, first, stop, workers, created, context, about=None):
+    """Make rows ``first .. stop - 1`` of a request as a store, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    request : Request
+    first, stop : int
+    workers : int
+        CPU threads.
+    created : str
+        Time of the request.
+    context : galaxycgan.context.Context
+    about : dict, optional
+        JSON values added to the provenance.
+    """
+    with (
+        _writer(path, request, stop - first, created) as writer,
+        context.progress("generating", stop - first, "galaxies") as progress,
+        contextlib.closing(make_blocks(request, first, stop, workers)) as blocks,
+    ):
+        for made in blocks:
+            context.check()
+            writer.append_galaxies(made.rows, *made.stamps)
+            progress.at(made.first - first + len(made.rows))
+        writer.finish(request.provenance | (about or {}))
+
+
+def _writer(path, request, n, created):
+    noiseless = "noiseless" in request.dataset_names
+    return CatalogWriter(path, n=n, header=request.header(created), row_format=request.row_format, noiseless=noiseless)
+
+
+def _copy(store, names, writer, context, progress):
+    """Append a shard's galaxies; one whose content is not what its checksums say is a `UserError`."""
+    with contextlib.ExitStack() as stack:
+        checked = [stack.enter_context(CheckedImages(store, name)) for name in names]
+        file = stack.enter_context(store.open())
+        for start in range(0, store.n, ROWS_AT_ONCE):
+            context.check()
+            stop = min(start + ROWS_AT_ONCE, store.n)
+            rows = file[TABLE][start:stop]
+            for parts in zip(*(one.read(stop) for one in checked), strict=True):
+                at = parts[0][0] - start
+                writer.append_galaxies(rows[at[0] : at[-1] + 1], *(images for _, images in parts))
+            progress.at(int(rows[store.id_column][-1]) + 1)
+        damaged = [f"{one.name}: wrong checksum" for one in checked if not one.is_intact()]
+        damaged += table_problems(store, file)
+    if damaged:
+        raise UserError(f"{store.path}: damaged shard ({'; '.join(damaged)}); remove it and make it again")
+
+
+def _write_first(path, value):
+    """Write a JSON file unless there is one: of several jobs that start together one does."""
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    write_json(temporary, value)
+    try:
+        os.link(temporary, path)  # unlike a rename, fails where the file is there
+        fsync(path.parent)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink(missing_ok=True)
