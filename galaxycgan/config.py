@@ -168,11 +168,18 @@ class TrainGan:
     store: str = option("", "store to train on; empty: the one in catalogs/ that is not synthetic")
     run: str = option("runs/train_gan", "run directory: checkpoints, metrics, samples")
     labels: str = option("photo_z,log_mass", "numeric columns of the store that the image is conditioned on")
+    objective: str = option(
+        "relativistic",
+        "what the networks learn by: relativistic, or predictor, the label-predicting critic and the networks of 2018",
+        choices=("relativistic", "predictor"),
+    )
     preset: str = option("base", "size of the networks", choices=("tiny", "base", "large"))
-    images: int = option(150_000, "real images to show in all; schedules stretch with it")
+    images: int = option(
+        0, "real images to show in all; schedules stretch with it; 0: 150,000 (predictor: 835,200, its 13,050 steps)"
+    )
     max_minutes: float = option(0.0, "stop after this time with what was learned, schedules fitted to it; 0: no limit")
-    batch: int = option(32, "images in a batch")
-    lr: float = option(0.0006, "learning rate of Adam")
+    batch: int = option(0, "images in a batch, of all processes together; 0: 32 (predictor: 64)")
+    lr: float = option(0.0, "learning rate of Adam; 0: 0.0006 (predictor: 0.0004, its critic a quarter of it)")
     gamma: float = option(0.3, "weight of the gradient penalties R1 and R2")
     seed: int = option(0, "seed of weights, order, latents and noise")
     threads: int = option(0, "CPU threads; 0: one per core that the job may use")
@@ -191,9 +198,74 @@ class Generate:
     out: str = option("", "directory to write; empty: catalogs/generated/NAME")
     n: int = option(0, "number of galaxies; 0: as the recipe says")
     seed: int = option(-1, "seed; -1: as the recipe says")
+    table: str = option(
+        "",
+        "recipe lightcone: your table of galaxies (FITS, CSV, ECSV, VOTable, Parquet, HDF5); other columns ride along",
+    )
+    columns: str = option("", "names in that table: photo_z=z_obs,log_mass=lmstar")
+    noise: str = option(
+        "",
+        "model: as in the training images; none; sigma:S or sigma:S1,S2,...: your own depth in nJy per pixel, one for"
+        " all bands or one each, with the training images' pixel correlation; empty: as the recipe says",
+    )
+    images: str = option(
+        "both", "which images are kept; none: the table alone", choices=("both", "noisy", "noiseless", "none")
+    )
+    images_per_file: int = option(
+        0, "FITS: so many images in each of several files beside catalog.fits, for millions; 0: all in catalog.fits"
+    )
+    strict: bool = option(False, "refuse labels outside what the GAN has seen, instead of flagging them")
+    shards: int = option(1, "make the catalog in so many parts, which outlive a crash; the result is the same")
+    shard: int = option(-1, "make this one of them, from 0, and nothing else: for array jobs; -1: all, then merge them")
+    merge: bool = option(False, "make none: only merge the shards that jobs made; a missing one is an error")
+    keep_shards: bool = option(False, "keep the shards when they are merged")
     threads: int = option(0, "CPU threads; 0: one per core that the job may use")
     device: str = option("auto", "auto, cpu or cuda")
     overwrite: bool = option(False, "replace a catalog of another recipe")
+
+
+@dataclasses.dataclass(frozen=True)
+class Regenerate:
+    """Make a galaxy of a catalog again from its row, and compare it with the catalog's image."""
+
+    catalog: str = option("", "synthetic catalog, HDF5 or FITS", positional=True)
+    id: int = option(-1, "SYN_id of the galaxy")
+    gan: str = option("runs/train_gan", "run directory of the GAN that made the catalog; its SHA-256 is checked")
+    out: str = option("", "FITS file to write; empty: galaxy-ID.fits")
+    threads: int = option(0, "CPU threads; 0: one per core that the job may use")
+    device: str = option("auto", "auto, cpu or cuda")
+    overwrite: bool = option(False, "replace the file")
+
+
+@dataclasses.dataclass(frozen=True)
+class Inject:
+    """Add galaxies of a synthetic catalog to a survey image, with a table of what was added."""
+
+    catalog: str = option("", "synthetic catalog with noiseless images, HDF5", positional=True)
+    frame: str = option("", "FITS image of one band; it is not changed", positional=True)
+    band: str = option("", "band of the frame, one of the catalog's; empty: what the frame's FILTER tells")
+    out: str = option(
+        "", "FITS image to write; empty: NAME-injected.fits; the truth table goes to NAME-injected-truth.fits"
+    )
+    hdu: str = option("", "HDU of the image, number or name; empty: the first with a 2-D image")
+    n: int = option(0, "number of galaxies, at most the catalog's; 0: all, or one for each given position")
+    positions: str = option(
+        "",
+        "table of positions: ra, dec (deg) or x, y (pixels, the first is 1), and SYN_id to say which galaxy goes there;"
+        " empty: random ones; catalog: the catalog's own ra, dec",
+    )
+    separation: float = option(0.0, "random positions at least so many arcsec apart; 0: as they fall")
+    zeropoint: str = option(
+        "", "AB magnitude of one count, such as 27.0; empty: from FLUXMAG0 or MAGZERO of the header"
+    )
+    poisson: bool = option(False, "add photon noise of the injected light; needs --gain")
+    gain: float = option(0.0, "electrons per count; 0: GAIN of the header, where --poisson needs it")
+    psf_fwhm: float = option(
+        0.0, "PSF FWHM of the frame in arcsec; 0: PSFFWHM or SEEING of the header, else not compared"
+    )
+    aperture: float = option(1.5, "radius in arcsec of the aperture of the truth table's fluxes")
+    seed: int = option(0, "seed of positions, of the choice of galaxies and of photon noise")
+    overwrite: bool = option(False, "replace the files")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,30 +304,53 @@ class Classify:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Compare generated galaxies with real ones that the GAN never saw: metrics.json and pictures."""
+    """Compare generated galaxies with real ones that the generator never saw: metrics.json and report.html."""
 
     real: str = option("", "store of real galaxies; empty: the one in catalogs/ that is not synthetic")
-    gan: str = option("runs/train_gan", "run directory of a trained GAN")
-    out: str = option("", "directory to write; empty: the GAN's run directory + /evaluation")
+    synthetic: str = option(
+        "",
+        "catalog to judge, store or FITS, at the labels that it has; empty: galaxies that --gan makes for real labels",
+    )
+    gan: str = option(
+        "runs/train_gan", "run directory of a trained GAN; with --synthetic it counts where it made that catalog"
+    )
+    out: str = option("", "directory to write; empty: evaluation/ in the GAN's run directory, or beside the catalog")
     n: int = option(2000, "galaxies of each kind at most")
     seed: int = option(0, "seed of the synthetic draws and of the bootstrap")
-    threads: int = option(0, "CPU threads; 0: one per core that the job may use")
+    threads: int = option(0, "CPU threads, and processes of the morphology; 0: one per core that the job may use")
     device: str = option("auto", "auto, cpu or cuda")
-    quick: bool = option(False, "photometry and responses alone: no features, no pictures")
+    quick: bool = option(False, "photometry, noise, labels and responses alone: no morphology, features, pictures")
     overwrite: bool = option(False, "evaluate again where the directory holds another evaluation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Put several evaluations side by side: a table, and a page with a plot."""
+
+    runs: tuple[str, ...] = option((), "run directories, evaluation directories or metrics.json files", positional=True)
+    out: str = option("", "HTML page to write; empty: the table alone")
+    all: bool = option(False, "all metrics instead of those with a goal")
+    overwrite: bool = option(False, "replace the page")
 
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
     """Measure speed, as ratios to a limit of this machine measured in the same run."""
 
-    what: str = option("", "convert or read", choices=("convert", "read"), positional=True)
-    n: int = option(20_000, "number of galaxies in the survey files that it makes")
+    what: str = option(
+        "", "convert, read, train or generate", choices=("convert", "read", "train", "generate"), positional=True
+    )
+    n: int = option(20_000, "number of galaxies, in the survey files that it makes or to generate")
     bands: str = option("g,r,i", "bands, in order")
     size: int = option(50, "side of the square images in pixels")
     batch: int = option(64, "images in a batch")
     repeat: int = option(5, "rounds; the best of each is reported, as other work only adds")
     seed: int = option(1, "seed of the pixels and of the order of reading")
+    gan: str = option("", "generate: run directory of a GAN; empty: an untrained one of --preset, which is as fast")
+    preset: str = option("base", "train, generate: size of the networks", choices=("tiny", "base", "large"))
+    images: str = option("both", "generate: as its own --images", choices=("both", "noisy", "noiseless", "none"))
+    threads: int = option(0, "train, generate: CPU threads; 0: one per core that the job may use")
+    device: str = option("auto", "train, generate: auto, cpu or cuda")
     dir: str = option(".", "directory on the disk to measure; all that is written there is removed again")
     out: str = option("", "JSON file for the figures; empty: none")
 
@@ -264,21 +359,35 @@ class Bench:
 class Status:
     """Say where submitted jobs stand."""
 
-    runs: tuple[str, ...] = option((), "run directories; none: all in runs/ and catalogs/generated/", positional=True)
+    runs: tuple[str, ...] = option(
+        (), "run directories, arrays or pipelines; none: all in runs/ and catalogs/", positional=True
+    )
+    watch: bool = option(False, "look again every few seconds until all have ended")
+    every: float = option(5.0, "seconds between looks of --watch")
 
 
 @dataclasses.dataclass(frozen=True)
 class Logs:
     """Print what a submitted job wrote."""
 
-    run: str = option("", "run directory", positional=True)
+    run: str = option("", "run directory, or an array or pipeline: the last lines of each of its jobs", positional=True)
+    lines: int = option(0, "only so many last lines of each job; 0: all, of arrays and pipelines 10")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cancel:
     """Stop submitted jobs; they go on when submitted again."""
 
-    runs: tuple[str, ...] = option((), "run directories", positional=True)
+    runs: tuple[str, ...] = option((), "run directories, arrays or pipelines", positional=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """Run the stages of one recipe, each after those whose results it reads."""
+
+    recipe: str = option("demo", "pipeline: a path, or a name among slurm/pipelines/*.toml")
+    run: str = option("", "directory for all results; empty: as the recipe says, else runs/NAME")
+    overwrite: bool = option(False, "make everything anew")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,7 +400,18 @@ class Submit:
         choices=("auto", "slurm", "local", "debug"),
     )
     profile: str = option("", "cluster profile: a path, or a name among slurm/profiles/*.toml")
+    array: tuple[str, ...] = option(
+        (), "OPTION=VALUE,VALUE or OPTION=0..9: one job for each value; repeat it for the product, as in"
+        " --array seed=0,1,2 --array lr=1e-4,4e-4"
+    )  # fmt: skip
+    max_jobs: int = option(0, "jobs of an array or pipeline at once; 0: the profile's array_parallelism, 1 on local")
+    changed: str = option(
+        "refuse",
+        "code or input that has changed when the job starts: refuse to start, or accept",
+        choices=("refuse", "accept"),
+    )
     dry_run: bool = option(False, "print what would be submitted and do nothing")
+    check: bool = option(False, "ask Slurm whether it would take the job and ever start it; submit nothing")
     wait: bool = option(False, "follow the job and return its exit status")
 
 
@@ -306,13 +426,17 @@ COMMANDS = {
     "export": (Export, "galaxycgan.catalogs.export:export"),
     "train_gan": (TrainGan, "galaxycgan.training.gan:train_gan"),
     "generate": (Generate, "galaxycgan.generation.job:generate"),
+    "regenerate": (Regenerate, "galaxycgan.generation.regenerate:regenerate"),
+    "inject": (Inject, "galaxycgan.generation.inject:inject"),
     "train_classifier": (TrainClassifier, "galaxycgan.training.classifier:train_classifier"),
     "classify": (Classify, "galaxycgan.generation.classify:classify"),
     "evaluate": (Evaluate, "galaxycgan.evaluation.job:evaluate"),
+    "compare": (Compare, "galaxycgan.evaluation.compare:compare_runs"),
     "bench": (Bench, "galaxycgan.bench.job:bench"),
     "status": (Status, "galaxycgan.cluster.status:status"),
     "logs": (Logs, "galaxycgan.cluster.status:logs"),
     "cancel": (Cancel, "galaxycgan.cluster.status:cancel"),
+    "pipeline": (Pipeline, "galaxycgan.cluster.pipeline:pipeline"),
 }
 
 #: The commands that `galaxycgan.submit` dispatches, with the option that names the directory of each one's result.

@@ -21,10 +21,17 @@ class Context:
         crash ends in the same bytes.
     stop : threading.Event
         Set when the job shall save its state and end.
+    quiet : bool
+        Whether nothing is said.
     """
 
     created: str = dataclasses.field(default_factory=created_now)
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+    quiet: bool = False
+
+    def muted(self):
+        """Return a context that says nothing: one of several processes that do one job speaks."""
+        return dataclasses.replace(self, quiet=True)
 
     def listen(self):
         """Let SIGTERM and SIGINT ask for a stop; a second SIGINT ends at once."""
@@ -45,11 +52,12 @@ class Context:
 
     def say(self, text):
         """Print one line of the stage's log."""
-        print(text, flush=True)
+        if not self.quiet:
+            print(text, flush=True)
 
     def progress(self, title, total, unit=""):
         """Return a `Progress` for a piece of work."""
-        return Progress(title, total, unit)
+        return Progress(title, total, unit, say=self.say)
 
 
 class Progress:
@@ -58,12 +66,12 @@ class Progress:
     Use as a context manager; `at(done, note)` reports the state.
     """
 
-    def __init__(self, title, total, unit="", every_seconds=15.0):
+    def __init__(self, title, total, unit="", every_seconds=15.0, say=print):
         self.title, self.total, self.unit, self.every = title, total, unit, every_seconds
         self.start = time.monotonic()
         self.first = None
         self.last_line = float("-inf")
-        self.bar = None
+        self.bar, self.say = None, say
 
     def __enter__(self):
         if sys.stdout.isatty():
@@ -91,7 +99,7 @@ class Progress:
         rate = (done - self.first) / (now - self.start) if now > self.start else 0.0
         left = f", {(self.total - done) / rate:.0f} s left" if rate > 0 and done < self.total else ""
         note = f"  {note}" if note else ""
-        print(f"{self.title}: {done:,} of {self.total:,} {self.unit}{left}{note}", flush=True)
+        self.say(f"{self.title}: {done:,} of {self.total:,} {self.unit}{left}{note}")
 
     def __exit__(self, *exception):
         if self.bar:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from galaxycgan.errors import UserError
+from galaxycgan.evaluation.metrics import power_spectra
 from galaxycgan.images.photometry import noise_autocorrelation
 from galaxycgan.models.classifier import PRESETS, Classifier
 from galaxycgan.models.conditioning import Conditioning
@@ -12,6 +13,8 @@ from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator, NetworkShape
 from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.models.noise import CorrelatedNoise
+from galaxycgan.models.photometer import Photometer
+from galaxycgan.models.profile import Profile
 from galaxycgan.training.noise import noise_of
 from galaxycgan.training.sampler import dihedral
 
@@ -43,7 +46,7 @@ def test_base_preset_has_the_size_that_the_readme_tells():
 def test_the_mean_of_many_noisy_draws_is_the_noiseless_image():
     torch.manual_seed(0)
     noise = CorrelatedNoise(2)
-    noise.start_at(np.array([0.5, 0.4]), np.stack([rho_of(0.18)] * 2), np.zeros((2, 2)))
+    noise.start_at(np.array([0.5, 0.4]), np.stack([rho_of(0.18)] * 2), np.zeros((2, 2)), np.full(2, 0.05))
     noise.log_gain.fill_(-2.0)
     flux = torch.full((1, 2, 24, 24), 30.0)
     total = torch.zeros_like(flux)
@@ -66,19 +69,30 @@ def rho_of(lag1):
 def test_the_noise_layer_starts_with_the_measured_amplitude_and_correlation():
     torch.manual_seed(0)
     noise = CorrelatedNoise(1)
-    noise.start_at(np.array([2.0]), rho_of(0.18)[None], np.zeros((1, 1)))
+    noise.start_at(np.array([2.0]), rho_of(0.18)[None], np.zeros((1, 1)), np.full(1, 0.05))
     noise.log_gain.fill_(-20.0)
     drawn = noise(torch.zeros(200, 1, 50, 50), torch.zeros(200, 1), torch.randn(200, 1, 54, 54)).numpy()
-    sky_rms, rho, _ = noise_of(drawn)
+    sky_rms, rho, _, gain = noise_of(drawn)
     assert sky_rms[0] == pytest.approx(2.0, rel=0.02)
     assert rho[0, 2, 3] == pytest.approx(0.18, abs=0.02) and rho[0, 1, 2] == pytest.approx(0.18, abs=0.02)
     told = noise.correlation()[0].numpy()
     assert told[4, 5] == pytest.approx(noise_autocorrelation(drawn)[0, 2, 3], abs=0.02)
 
 
+@pytest.mark.parametrize("truth", [0.004, 0.05])
+def test_noise_of_tells_photon_noise_from_the_light_of_galaxies(truth):
+    random = np.random.default_rng(3)
+    x, y = np.meshgrid(*[np.arange(50) - 24.5] * 2)
+    width = random.uniform(1.6, 6, (300, 1, 1, 1))  # never sharper than a PSF of 3.8 px
+    light = random.lognormal(4, 1, (300, 1, 1, 1)) * np.exp(-(x**2 + y**2) / (2 * width**2))
+    images = light + random.normal(size=light.shape) * np.sqrt(4 + truth * light)
+    assert noise_of(images)[3][0] == pytest.approx(truth, rel=0.3)
+    assert noise_of(random.normal(size=(50, 1, 50, 50)))[3][0] < 1e-4
+
+
 def test_noise_of_survives_images_clipped_at_zero():
     clipped = np.maximum(np.random.default_rng(0).normal(-1, 2, (20, 3, 50, 50)), 0).astype(np.float32)
-    sky_rms, rho, log_depth = noise_of(clipped)
+    sky_rms, rho, log_depth, _ = noise_of(clipped)
     assert (sky_rms > 0.1).all() and np.isfinite(rho).all() and np.isfinite(log_depth).all()
 
 
@@ -88,10 +102,10 @@ def test_the_noise_layer_draws_the_depths_of_a_survey_and_how_bands_vary_togethe
     truth = np.array([[0.04, 0.02], [0.02, 0.01]])
     depth = np.exp(random.multivariate_normal([0, 0], truth, 600))
     survey = (depth[..., None, None] * random.normal(0, 2, (600, 2, 50, 50))).astype(np.float32)
-    sky_rms, rho, log_depth = noise_of(survey)
+    sky_rms, rho, log_depth, gain = noise_of(survey)
     np.testing.assert_allclose(log_depth, truth, atol=0.004)
     noise = CorrelatedNoise(2)
-    noise.start_at(sky_rms, rho, log_depth)
+    noise.start_at(sky_rms, rho, log_depth, gain)
     drawn = torch.log(noise.sky_sigma(torch.from_numpy(random.normal(size=(20_000, 2))).float())).numpy()
     np.testing.assert_allclose(np.cov(drawn.T), truth, atol=0.005)
 
@@ -161,3 +175,51 @@ def test_classifiers_take_any_bands_and_sizes(preset, n_bands, size):
     network = Classifier(preset, n_bands, size)
     network.stretch.start_at(torch.randn(8, n_bands, size, size), np.ones(n_bands))
     assert network(torch.randn(2, n_bands, size, size)).shape == (2,)
+
+
+@torch.no_grad()
+def test_noiseless_galaxies_hold_no_detail_finer_than_the_band_limit():
+    torch.manual_seed(0)
+    generator = Generator(NetworkShape.preset("tiny", 2, 50, 2))
+    generator.paint.weight.mul_(30)  # as rough as the layers can be made
+    flux = generator(torch.randn(32, generator.shape.latent_size), torch.randn(32, 2))[0]
+    power = power_spectra(flux.numpy()).mean(0)
+    # Between half and all of the Nyquist frequency a PSF of 3.5 pixels leaves a thousandth.
+    assert power[:, 18:].max() < 1e-3 * power[:, 1:6].mean()
+
+
+@torch.no_grad()
+def test_a_flat_sky_stays_flat_under_the_spline_and_light_is_kept():
+    for size in (32, 33, 50, 101):
+        generator = Generator(NetworkShape.preset("tiny", 1, size, 2))
+        knots = generator.spline.shape[1]
+        flat = generator.spline @ torch.ones(knots, knots) @ generator.spline.T
+        assert flat.shape == (size, size) and torch.allclose(flat, torch.ones(()), atol=1e-5)
+        one = torch.zeros(knots, knots)
+        one[knots // 2, knots // 2] = 1.0
+        kept = (generator.spline @ one @ generator.spline.T).sum()
+        assert kept == pytest.approx(4.0, rel=1e-3)  # 2 x 2 pixels a knot
+
+
+@torch.no_grad()
+def test_the_profile_is_centred_elliptical_and_falls_outwards():
+    torch.manual_seed(1)
+    profile = Profile(style=8, n_bands=2, size=50, knots=28)
+    light = profile(3 * torch.randn(64, 8)).double()
+    assert torch.allclose(light, light.flip(-1, -2), atol=1e-5)  # the same on opposite sides
+    assert (light >= 0).all() and (light.amax((2, 3)) <= light[..., 13:15, 13:15].amax((2, 3)) + 1e-9).all()
+    turned = light.transpose(-1, -2)
+    assert (light - turned).abs().amax((1, 2, 3)).median() > 0.1  # most are no circles
+
+
+@pytest.mark.parametrize("n_bands, size", [(1, 32), (3, 50), (5, 65), (2, 128)])
+def test_the_photometer_measures_any_stamp_and_standardises_it(n_bands, size):
+    images = torch.randn(40, n_bands, size, size, generator=torch.Generator().manual_seed(0)) * 0.5
+    photometer = Photometer(n_bands, size)
+    photometer.standardise_on(images)
+    features = photometer(images)
+    assert features.shape == (40, photometer.n_features) and torch.isfinite(features).all()
+    assert features.mean(0).abs().max() < 0.2 and (features.std(0) < 1.1).all()
+    # White noise of the photometer's unit has the power 1 in each bin.
+    power = photometer._log_power(images).exp() - 0.1
+    assert power.mean((0, 1)).tolist() == pytest.approx([1.0] * power.shape[2], abs=0.25)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -38,6 +39,30 @@ class Plan:
 def activation(x):
     """Leaky ReLU with slope 0.2."""
     return F.leaky_relu(x, 0.2)
+
+
+def unhalved(x):
+    """Return a tensor in float32 where it is of half that precision, else as it is."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+class _Arcsinh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        square = x.square()
+        # Exact near zero, where log(x + sqrt(x^2 + 1)) is not.
+        return torch.log1p(x.abs() + square / (1 + (1 + square).sqrt())).copysign(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * (1 + x.square()).rsqrt()
+
+
+def arcsinh(x):
+    """Inverse hyperbolic sine; on a CPU `torch.asinh` takes four times as long."""
+    return _Arcsinh.apply(x)
 
 
 class Block(nn.Module):

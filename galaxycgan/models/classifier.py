@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from galaxycgan.models.blocks import arcsinh
+
 #: Kernel sizes of the 2018 architecture.
 KERNELS_2018 = (4, 8, 16)
 
@@ -21,13 +23,13 @@ class Standardise(nn.Module):
     def start_at(self, flux, unit_njy):
         """Take the scales from training images [n, band, y, x] in nJy."""
         self.unit_njy.copy_(torch.as_tensor(unit_njy, dtype=torch.float32)[:, None, None])
-        stretched = torch.asinh(flux / self.unit_njy)
+        stretched = arcsinh(flux / self.unit_njy)
         self.mean.copy_(stretched.mean((0, 2, 3))[:, None, None])
         self.scale.copy_(stretched.std((0, 2, 3)).clamp_min(1e-6)[:, None, None])
 
     def forward(self, flux):
         """Stretch [n, band, y, x]."""
-        return (torch.asinh(flux / self.unit_njy) - self.mean) / self.scale
+        return (arcsinh(flux / self.unit_njy) - self.mean) / self.scale
 
 
 class Cnn2018(nn.Module):

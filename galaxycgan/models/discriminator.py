@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from galaxycgan.models.blocks import Block, activation
+from galaxycgan.models.blocks import Block, activation, arcsinh, unhalved
 from galaxycgan.models.photometer import Photometer
 
 FEATURES = 128
@@ -22,13 +22,14 @@ class Projection(nn.Module):
 
     def __init__(self, n_features, n_conditions):
         super().__init__()
-        self.judge = nn.Linear(n_features, 1)
+        # Without a constant: it would cancel in the difference of two scores, and wander.
+        self.judge = nn.Linear(n_features, 1, bias=False)
         self.embed = nn.Sequential(nn.Linear(n_conditions, 64), nn.LeakyReLU(0.2), nn.Linear(64, n_features))
 
     def forward(self, features, conditions):
         """Score features [n, n_features] with standardised labels [n, n_conditions]: float32 [n]."""
         projected = (features * self.embed(conditions)).sum(1) / math.sqrt(features.shape[1])
-        return (self.judge(features)[:, 0] + projected).float()
+        return unhalved(self.judge(features)[:, 0] + projected)
 
 
 class ImageCritic(nn.Module):
@@ -95,14 +96,14 @@ class Discriminator(nn.Module):
     @torch.no_grad()
     def standardise_on(self, flux):
         """Take the scales of pixels and measurements from real images [n, band, y, x] in flux units."""
-        stretched = torch.asinh(flux)
+        stretched = arcsinh(flux)
         self.pixel_mean.copy_(stretched.mean((0, 2, 3))[:, None, None])
         self.pixel_scale.copy_(stretched.std((0, 2, 3))[:, None, None])
         self.photometer.standardise_on(flux)
 
     def observe(self, flux):
         """Return what the critics see of linear flux [n, band, y, x]: stretched pixels, and measurements [n, k]."""
-        return (torch.asinh(flux) - self.pixel_mean) / self.pixel_scale, self.photometer(flux)
+        return (arcsinh(flux) - self.pixel_mean) / self.pixel_scale, self.photometer(flux)
 
     def forward(self, stretched, measured, conditions):
         """Score what `observe` gives with standardised labels [n, n_conditions]: float32 [2, n]."""

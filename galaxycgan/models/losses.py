@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from galaxycgan.models.blocks import unhalved
+
 
 def critic_loss(real_scores, fake_scores):
     """Relativistic pairing loss of the critic (Jolicoeur-Martineau 2018, arXiv:1807.00734; Huang et al. 2024, R3GAN).
@@ -49,4 +51,4 @@ def gradient_penalty(scores, *inputs):
     smooth where the data are and where the generator is, without which the pairing loss does not converge.
     """
     gradients = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
-    return sum(gradient.float().square().flatten(1).sum(1).mean() for gradient in gradients)
+    return sum(unhalved(gradient).square().flatten(1).sum(1).mean() for gradient in gradients)

@@ -90,7 +90,7 @@ class CorrelatedNoise(nn.Module):
         return sum(elements[:, k, None, None] * total for k, total in enumerate(sums))
 
     @torch.no_grad()
-    def start_at(self, sky_rms, correlation, log_depth):
+    def start_at(self, sky_rms, correlation, log_depth, gain):
         """Start from the noise of the training images.
 
         Parameters
@@ -101,7 +101,10 @@ class CorrelatedNoise(nn.Module):
             Measured autocorrelation; its zero-phase square root is the filter.
         log_depth : array [band, band]
             Covariance of the logarithm of the sky noise between images; its square root is the matrix.
+        gain : array [band]
+            Variance of the photon noise over the flux, in units of the layer.
         """
+        self.log_gain.copy_(torch.as_tensor(np.log(gain), dtype=torch.float32))
         values, vectors = np.linalg.eigh(log_depth)
         root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
         self.log_depth.copy_(torch.as_tensor(root, dtype=torch.float32))

@@ -8,68 +8,104 @@ import torch
 from torch import nn
 
 from galaxycgan.images.photometry import STANDARD_SIZE, geometry
+from galaxycgan.models.blocks import arcsinh, unhalved
 
 APERTURES_PX = (1.5, 3.0, 5.0, 7.0, 9.0, 12.0, 16.0)
-WIDTHS_PX = (2.0, 4.0)
-SKY_RADIUS_PX = 18.0
+WIDTHS_PX = (2.0, 4.0, 8.0)
 #: Under each Gaussian weight: flux, size, two components of the shape, two of the centroid.
 MOMENTS = 6
+#: Sums over the sectors of these rings: the galaxies around.
+RINGS_PX = ((9.0, 15.0), (15.0, 22.0))
+SECTORS = 8
+#: The three kinds of sums, in this order.
+KINDS = (len(APERTURES_PX), len(WIDTHS_PX) * MOMENTS, len(RINGS_PX) * SECTORS)
+SKY_RADIUS_PX = 18.0
+#: Edges of the bins of the power spectrum, in cycles per pixel.
+FREQUENCIES = (0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.24, 0.34, 0.5)
 #: Added to a ratio's denominator, in units of its noise: the ratio of two noises is no shape.
 FAINT = 4.0
+#: Variance of the sky noise in a pixel: the unit of flux is twice its standard deviation.
+SKY_VARIANCE = 0.25
 
 
 def _templates(size):
-    """Return weights [template, y, x] of the sums: apertures, then `MOMENTS` for each Gaussian weight."""
+    """Return weights [template, y, x] of the sums, kind by kind as in `KINDS`."""
     shape = geometry(size)
     scale = size / STANDARD_SIZE
-    radius = torch.tensor(shape.radius, dtype=torch.float32) / scale
-    x, y = (torch.tensor(axis, dtype=torch.float32) / scale for axis in shape.offsets)
+    radius, x, y = (torch.tensor(each) / scale for each in (shape.radius, *shape.offsets))
     # Soft edges, half a pixel wide, so that the sums change smoothly.
     weights = [torch.sigmoid((aperture - radius) * 4) for aperture in APERTURES_PX]
     for width in WIDTHS_PX:
         bell = torch.exp(-0.5 * (radius / width) ** 2)
         u, v = x / width, y / width
         weights += [bell * part for part in (torch.ones_like(u), u * u + v * v, u * u - v * v, 2 * u * v, u, v)]
-    return torch.stack(weights)
+    sector = (torch.atan2(y, x) / (2 * torch.pi) * SECTORS).floor() % SECTORS
+    for inner, outer in RINGS_PX:
+        ring = torch.sigmoid((radius - inner) * 2) * torch.sigmoid((outer - radius) * 2)
+        weights += [ring * (sector == k) for k in range(SECTORS)]
+    return torch.stack(weights).to(torch.get_default_dtype())
+
+
+def _power_bins(size, window):
+    """Return weights [y * (size // 2 + 1), bin] that average a power spectrum, in units of the sky noise's."""
+    y, x = torch.meshgrid(torch.fft.fftfreq(size), torch.fft.rfftfreq(size), indexing="ij")
+    frequency = torch.hypot(y, x)
+    # A real image's spectrum is stored by half: columns that stand for two count twice.
+    times = torch.where((x == 0) | (x == 0.5), 1.0, 2.0)
+    bins = [times * ((frequency >= a) & (frequency < b)) for a, b in zip(FREQUENCIES, FREQUENCIES[1:], strict=False)]
+    weights = torch.stack([each.flatten() / each.sum().clamp_min(1.0) for each in bins], 1)
+    return weights.to(window) / (SKY_VARIANCE * window.square().sum())
 
 
 class Photometer(nn.Module):
     """Measure images [n, band, y, x] in units of twice the sky noise; return standardised features [n, n_features].
 
     For each band: aperture sums and Gaussian-weighted moments in units of their own noise, compressed by arcsinh; their
-    growth from aperture to aperture; sizes, shapes and centroids; level and log scatter of the sky. Between
-    neighbouring bands: the colour in each aperture.
+    growth from aperture to aperture; sizes, shapes and centroids; the sums around the galaxy, sorted; level and log
+    scatter of the sky; the power spectrum. Between neighbouring bands: the colour in each aperture.
     """
 
     def __init__(self, n_bands, size):
         super().__init__()
         weights = _templates(size)
-        # Sky noise is 0.5 units a pixel; its correlation about doubles the noise of a sum.
-        noise = weights.square().sum((1, 2), keepdim=True).sqrt()
+        # Its correlation about doubles the noise of a sum.
+        noise = 2 * SKY_VARIANCE**0.5 * weights.square().sum((1, 2), keepdim=True).sqrt()
         self.register_buffer("weights", (weights / noise).flatten(1).T.contiguous(), persistent=False)
         outside = torch.tensor(geometry(size).radius > SKY_RADIUS_PX * size / STANDARD_SIZE).flatten()
         self.register_buffer("sky", outside.nonzero()[:, 0], persistent=False)
+        line = torch.hann_window(size, periodic=False, dtype=weights.dtype)
+        self.register_buffer("window", line[:, None] * line, persistent=False)
+        self.register_buffer("power_bins", _power_bins(size, self.window), persistent=False)
         with torch.no_grad():
-            self.n_features = self.raw(torch.zeros(1, n_bands, size, size)).shape[1]
+            self.n_features = self.raw(torch.zeros(1, n_bands, size, size, dtype=weights.dtype)).shape[1]
         self.register_buffer("mean", torch.zeros(self.n_features))
         self.register_buffer("scale", torch.ones(self.n_features))
 
     def raw(self, flux):
         """Features before standardisation: [n, n_features]."""
-        pixels = flux.flatten(2).float()
-        sums = pixels @ self.weights  # [n, band, template]
-        compressed = torch.asinh(sums)
-        apertures = compressed[..., : len(APERTURES_PX)]
-        moments = sums[..., len(APERTURES_PX) :].unflatten(-1, (len(WIDTHS_PX), MOMENTS))
-        total, size = moments[..., :1], moments[..., 1:2]
-        ratios = [size / (total.abs() + FAINT), moments[..., 2:4] / (size.abs() + FAINT)]
-        ratios.append(moments[..., 4:] / (total.abs() + FAINT))
-        sky = torch.tanh(pixels[..., self.sky] / 4) * 4  # neighbours count, but do not drown the noise
-        level = sky.mean(-1, keepdim=True)
-        scatter = torch.log((sky - level).square().mean(-1, keepdim=True) + 1e-4)
-        parts = [compressed, apertures.diff(dim=-1), torch.cat(ratios, -1).flatten(2), level, scatter]
-        colours = apertures.diff(dim=1).flatten(1)
-        return torch.cat([torch.cat(parts, -1).flatten(1), colours], 1)
+        flux = unhalved(flux)
+        sums = flux.flatten(2) @ self.weights  # [n, band, template]
+        compressed = arcsinh(sums)
+        apertures, moments, around = compressed.split(KINDS, -1)
+        # Where around the galaxy its neighbours are does not matter, how bright they are does.
+        around = around.unflatten(-1, (len(RINGS_PX), SECTORS)).sort(-1).values.flatten(2)
+        parts = [apertures, moments, around, apertures.diff(dim=-1), _shapes(sums.split(KINDS, -1)[1])]
+        parts += [*self._sky(flux), self._log_power(flux)]
+        return torch.cat([torch.cat(parts, -1).flatten(1), apertures.diff(dim=1).flatten(1)], 1)
+
+    def _sky(self, flux):
+        """Level of the sky and log of its variance, without and with the light of neighbours: [n, band, 1] each."""
+        sky = flux.flatten(2)[..., self.sky]
+        calm = torch.tanh(sky / 4) * 4  # neighbours count, but do not drown the noise
+        level = calm.mean(-1, keepdim=True)
+        variances = ((calm - level).square(), sky.square())
+        return [level, *(torch.log(each.mean(-1, keepdim=True) + 1e-4) for each in variances)]
+
+    def _log_power(self, flux):
+        """Log of the azimuthal power spectrum in units of that of the sky noise [n, band, bin]."""
+        spectrum = torch.fft.rfft2(flux * self.window)
+        power = spectrum.real.square() + spectrum.imag.square()
+        return torch.log(power.flatten(2) @ self.power_bins + 0.1)
 
     @torch.no_grad()
     def standardise_on(self, flux):
@@ -81,4 +117,16 @@ class Photometer(nn.Module):
     def forward(self, flux):
         """Standardised features [n, n_features], within 8 standard deviations."""
         with torch.autocast(flux.device.type, enabled=False):
-            return 8 * torch.tanh((self.raw(flux.float()) - self.mean) / self.scale / 8)
+            return 8 * torch.tanh((self.raw(flux) - self.mean) / self.scale / 8)
+
+
+def _shapes(moments):
+    """Size, two components of the shape and two of the centroid under each Gaussian weight: [n, band, k]."""
+    moments = moments.unflatten(-1, (len(WIDTHS_PX), MOMENTS))
+    total, size = moments[..., :1], moments[..., 1:2]
+    ratios = (
+        size / (total.abs() + FAINT),
+        moments[..., 2:4] / (size.abs() + FAINT),
+        moments[..., 4:] / (total.abs() + FAINT),
+    )
+    return torch.cat(ratios, -1).flatten(2)

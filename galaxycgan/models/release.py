@@ -1,5 +1,7 @@
 """A trained generator on disk: weights as safetensors, the rest as JSON. Knows no training."""
 
+import dataclasses
+
 import numpy as np
 import torch
 from safetensors import SafetensorError
@@ -7,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, read_json, write_json
+from galaxycgan.models.ancestor import AncestorGenerator, AncestorShape
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.generator import LAYOUT, Generator, NetworkShape
 
@@ -16,6 +19,8 @@ CARD = "generator.json"
 METRICS = "metrics.jsonl"
 TRAINED_ON = "trained_on.npy"
 CARD_SCHEMA = "galaxycgan-generator"
+#: The networks of each objective of the training.
+NETWORKS = {"relativistic": (NetworkShape, Generator), "predictor": (AncestorShape, AncestorGenerator)}
 
 
 def save_generator(run, generator, conditioning, card):
@@ -36,7 +41,7 @@ def save_generator(run, generator, conditioning, card):
     tensors["conditioning.reference"] = torch.from_numpy(conditioning.reference.astype(np.float32))
     with atomic_path(run / WEIGHTS) as temporary:
         save_file(tensors, temporary)
-    shape = {name: getattr(generator.shape, name) for name in NetworkShape.__dataclass_fields__}
+    shape = dataclasses.asdict(generator.shape)
     write_json(
         run / CARD,
         {
@@ -117,7 +122,8 @@ def load_generator(run, device="cpu"):
         raise UserError(f"{run / WEIGHTS}: can't be read ({error})") from None
     try:
         reference = tensors.pop("conditioning.reference").numpy()
-        generator = Generator(NetworkShape(**card["network"]))
+        shape, network = NETWORKS[card.get("training", {}).get("objective", "relativistic")]
+        generator = network(shape(**card["network"]))
         generator.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{run}: card and weights don't belong together ({str(error).splitlines()[0]})") from None

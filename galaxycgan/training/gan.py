@@ -13,20 +13,28 @@ from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, keep_records, make_directory, write_json
 from galaxycgan.models.conditioning import Conditioning, spread
 from galaxycgan.models.device import choose_device, choose_precision, set_threads
-from galaxycgan.models.generator import LAYOUT, NetworkShape
-from galaxycgan.models.release import CARD, METRICS, TRAINED_ON, WEIGHTS, save_generator
+from galaxycgan.models.generator import LAYOUT
+from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGHTS, save_generator
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.adversarial import Settings, Trainer
 from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint
 from galaxycgan.training.dataset import RealImages, resident_bytes
+from galaxycgan.training.distributed import device_of, team_of
 from galaxycgan.training.loop import Loop
 from galaxycgan.training.noise import noise_of
+from galaxycgan.training.predictor import PredictorTrainer
+from galaxycgan.training.validation import Looks
 
 CONFIG = "config.json"
 MOST_MEASURED = 2000
 SMALLEST_SET, SMALLEST_SIZE, LARGEST_SIZE = 16, 32, 128
+#: How each objective trains: networks and steps, and what its options are where they are not given.
+OBJECTIVES = {
+    "relativistic": (Trainer, {"images": 150_000, "batch": 32, "lr": 6e-4}),
+    "predictor": (PredictorTrainer, {"images": 835_200, "batch": 64, "lr": 4e-4}),
+}
 #: Options that change the result: the same in a run and its resumption.
-IDENTITY = ("labels", "preset", "images", "batch", "lr", "gamma", "seed")
+IDENTITY = ("labels", "objective", "preset", "images", "batch", "lr", "gamma", "seed")
 
 
 def _label_columns(text, store):
@@ -43,7 +51,7 @@ def _label_columns(text, store):
     return columns
 
 
-def _check(config, store, rows):
+def _check(store, rows):
     if len(rows) < SMALLEST_SET:
         raise UserError(
             f"{store.path}: {len(rows)} galaxies in the training split; a GAN needs at least {SMALLEST_SET}"
@@ -52,7 +60,6 @@ def _check(config, store, rows):
         raise UserError(
             f"{store.path}: images of {store.size} px; sizes from {SMALLEST_SIZE} to {LARGEST_SIZE} px are known"
         )
-    check_at_least(config, images=1, max_minutes=0.0, batch=2, lr=1e-12, gamma=0.0, seed=0, checkpoint_every=0.0)
 
 
 def _identity(config, store, conditioning, shape, device, dtype):
@@ -66,7 +73,7 @@ def _identity(config, store, conditioning, shape, device, dtype):
     }
 
 
-def _open_run(config, identity, context):
+def _open_run(config, identity, context, team):
     """Return the run directory and the state to go on from, if any; None, None where it is finished."""
     run = make_directory(config.run)
     checkpoint = run / CHECKPOINT
@@ -74,7 +81,9 @@ def _open_run(config, identity, context):
         raise UserError(
             f"{run}: holds a trained generator without its checkpoint; choose another --run, or --overwrite"
         )
-    if config.overwrite or not checkpoint.exists():
+    fresh = config.overwrite or not checkpoint.exists()
+    team.wait()  # one process removes what others have not seen yet
+    if fresh:
         for name in (CHECKPOINT, METRICS, CARD, WEIGHTS):
             (run / name).unlink(missing_ok=True)
         return run, None
@@ -89,6 +98,12 @@ def _open_run(config, identity, context):
     keep_records(run / METRICS, "images", state["trainer"]["images"])
     context.say(f"{run}: going on at image {state['trainer']['images']:,} of {config.images:,}")
     return run, state
+
+
+def _with_defaults(config):
+    """Fill in the objective's own numbers."""
+    given = {name: getattr(config, name) or value for name, value in OBJECTIVES[config.objective][1].items()}
+    return dataclasses.replace(config, **given)
 
 
 def train_gan(config, context):
@@ -109,41 +124,54 @@ def train_gan(config, context):
         When asked to stop; the state is saved.
     """
     threads = set_threads(config.threads)
-    device = choose_device(config.device)
+    device = choose_device(device_of(config.device))
     dtype, reason = choose_precision(config.precision, device)
-    with GalaxyStore(find_store(config.store)) as store:
+    config = _with_defaults(config)
+    check_at_least(config, images=1, max_minutes=0.0, batch=2, lr=1e-12, gamma=0.0, seed=0, checkpoint_every=0.0)
+    with team_of(device, config.batch) as team, GalaxyStore(find_store(config.store)) as store:
+        if not team.leads:
+            context = context.muted()
         columns = _label_columns(config.labels, store)
         rows = np.flatnonzero(store.split == 0)
-        _check(config, store, rows)
+        _check(store, rows)
         labels = store.labels(columns)[rows]
         conditioning = Conditioning.fit(columns, labels, store.path)
-        shape = NetworkShape.preset(config.preset, len(store.bands), store.size, len(columns))
+        shape = NETWORKS[config.objective][0].preset(config.preset, len(store.bands), store.size, len(columns))
         identity = _identity(config, store, conditioning, shape, device, dtype)
-        run, state = _open_run(config, identity, context)
+        run, state = _open_run(config, identity, context, team)
         if state and state["finished"] and (run / CARD).exists():
             context.say(f"{run}: is finished ({state['trainer']['images']:,} images); --overwrite starts again")
             return
         context.say(
             f"{store.path}: {len(rows):,} training galaxies, bands {','.join(store.bands)}, {store.size} px; "
-            f"{device.type}, {threads} threads, {str(dtype).removeprefix('torch.')} ({reason})"
+            f"{device.type}, {_processes(team)}{threads} threads, {str(dtype).removeprefix('torch.')} ({reason})"
         )
-        _save_inputs(run, config, store, rows)
+        if team.leads:
+            _save_inputs(run, config, store, rows)
         settings = Settings(config.batch, config.lr, config.gamma, config.seed)
-        trainer = Trainer(shape, settings, device, dtype)
+        trainer = OBJECTIVES[config.objective][0](shape, settings, device, dtype, team)
         images = _prepare(trainer, store, rows, state)
         conditions = torch.from_numpy(conditioning.standardise(labels)).to(device)
         if state:
             trainer.restore(state["trainer"])
-        loop = Loop(trainer, images, conditions, run, identity, config, state)
+        look = Looks.of(store, conditioning, trainer, run) if team.leads else None
+        loop = Loop(trainer, images, conditions, run, identity, config, state, look)
         loop.run(context)
+        if not team.leads:
+            return
         seconds = loop.seconds()
-        save_generator(
-            run, trainer.averaged, conditioning, _card(config, context, store, rows, trainer, identity, seconds)
-        )
+        card = _card(config, context, store, rows, trainer, identity, seconds)
+        if loop.best:
+            card["training"]["released_at_image"] = loop.best["images"]
+        save_generator(run, loop.released(), conditioning, card)
     context.say(
         f"{run}: done, {trainer.images:,} images in {seconds['wall'] / 60:.1f} minutes "
         f"({seconds['cpu'] / 60:.1f} CPU minutes)"
     )
+
+
+def _processes(team):
+    return f"{team.size} processes of " if team.size > 1 else ""
 
 
 def _save_inputs(run, config, store, rows):
@@ -161,11 +189,11 @@ def _prepare(trainer, store, rows, state):
     sample = store.images(rows[spread(len(rows), MOST_MEASURED)])
     if not np.isfinite(sample).all():
         raise UserError(f"{store.path}: images with NaN or inf; see galaxycgan verify {store.path}")
-    sky_rms, correlation, log_depth = noise_of(sample)
+    sky_rms, correlation, log_depth, gain = noise_of(sample)
     unit = (2 * sky_rms).astype(np.float32)
     if state is None:
         flux = torch.from_numpy(sample).to(trainer.device) / torch.from_numpy(unit).to(trainer.device)[:, None, None]
-        trainer.start_from(flux, unit, sky_rms / unit, correlation, log_depth)
+        trainer.start_from(flux, unit, sky_rms / unit, correlation, log_depth, gain / unit)
     return RealImages(store, rows, torch.from_numpy(unit), trainer.device, resident_bytes(trainer.device))
 
 

@@ -1,5 +1,6 @@
 """The GAN's training loop: steps until the run is done, saves so that nothing is lost, keeps a log. Knows no store."""
 
+import copy
 import math
 import resource
 import time
@@ -13,6 +14,8 @@ from galaxycgan.training.checkpoint import CHECKPOINT, save_checkpoint
 from galaxycgan.training.sampler import Sampler
 
 RECORD_EVERY_IMAGES = 2048
+#: So often in a run the generator is looked at; of the ticks in the second half the best is released.
+TICKS = 20
 
 
 class Loop:
@@ -34,12 +37,21 @@ class Loop:
         Options.
     state : dict or None
         Checkpoint to go on from.
+    look : callable, optional
+        ``look(generator, images_shown)`` returns a dict of float with ``validation``, the smaller the better.
+
+    Attributes
+    ----------
+    best : dict or None
+        ``images``, ``score`` and ``weights`` of the generator that the validation galaxies liked best.
     """
 
-    def __init__(self, trainer, images, conditions, directory, identity, config, state):
+    def __init__(self, trainer, images, conditions, directory, identity, config, state, look=None):
         self.trainer, self.images, self.conditions = trainer, images, conditions
         self.directory, self.identity, self.config = directory, identity, config
         self.sampler = Sampler(len(conditions), config.seed)
+        self.look, self.team = look, trainer.team
+        self.best, self.ticked = (state["best"], state["ticked"]) if state else (None, 0)
         self.spent = state["seconds"] if state else {"wall": 0.0, "cpu": 0.0}
         self.started, self.cpu_started = time.monotonic(), _cpu_seconds()
         self.first_images = trainer.images
@@ -64,38 +76,72 @@ class Loop:
         UserError
             Where losses are no longer finite; the last good checkpoint is kept.
         """
-        saved_at, recorded = time.monotonic(), self.trainer.images
+        saved_at = time.monotonic()
+        share = self.team.largest(self.progress())[0]
         with context.progress("training", 100, "percent") as bar:
-            while (share := self.progress()) < 1:
+            while share < 1:
                 report = self._step(share)
-                if self.trainer.images - recorded >= RECORD_EVERY_IMAGES or self.progress() >= 1:
-                    recorded = self.trainer.images
-                    record = self._record(report)
-                    append_record(self.directory / METRICS, record)
-                    bar.at(min(100, round(100 * share)), f"{recorded:,} images, score gap {record['score_gap']:.2f}")
-                if context.stop.is_set():
-                    self._save(report)
-                    raise Interrupted
-                if time.monotonic() - saved_at >= self.config.checkpoint_every:
+                # What one process wants all do: their clocks and their signals differ.
+                late = time.monotonic() - saved_at >= self.config.checkpoint_every
+                share, stop, late = self.team.largest(self.progress(), context.stop.is_set(), late)
+                if self.trainer.images % RECORD_EVERY_IMAGES < self.config.batch or share >= 1:
+                    record = self._record(report) | self._tick(min(share, 1.0))
+                    if self.team.leads:
+                        append_record(self.directory / METRICS, record)
+                    bar.at(min(100, round(100 * share)), _note(record))
+                if stop or late:
                     self._save(report)
                     saved_at = time.monotonic()
+                if stop:
+                    raise Interrupted
             bar.at(100)
         self._save({}, finished=True)
 
+    def released(self):
+        """Return the generator to release: the best one, or the last where nobody looked."""
+        if self.best is None:
+            return self.trainer.averaged
+        network = copy.deepcopy(self.trainer.averaged)
+        network.load_state_dict(self.best["weights"])
+        return network
+
     def _step(self, share):
         index = self.sampler.rows(self.trainer.images, self.config.batch)
-        conditions = self.conditions[torch.from_numpy(index).to(self.trainer.device)]
         following = self.sampler.rows(self.trainer.images + self.config.batch, self.config.batch)
+        index, following = (rows[self.team.piece(self.config.batch)] for rows in (index, following))
+        conditions = self.conditions[torch.from_numpy(index).to(self.trainer.device)]
         return self.trainer.step(self.images.batch(index, following), conditions, share)
 
+    def _tick(self, share):
+        """Look at the generator where it is time to; keep the best."""
+        if self.look is None or not self.team.leads or int(share * TICKS) <= self.ticked:
+            return {}
+        self.ticked = int(share * TICKS)
+        seen = self.look(self.trainer.averaged, self.trainer.images)
+        score = seen.get("validation", math.nan)
+        if share >= 0.5 and math.isfinite(score) and (self.best is None or score < self.best["score"]):
+            weights = {name: tensor.clone() for name, tensor in self.trainer.averaged.state_dict().items()}
+            self.best = {"score": score, "images": self.trainer.images, "weights": weights}
+        return seen
+
     def _save(self, report, finished=False):
-        self._refuse_divergence({name: float(value) for name, value in report.items()})
+        self._refuse_divergence(self._values(report))
+        if not self.team.leads:
+            return
         state = {"trainer": self.trainer.state(), "identity": self.identity, "seconds": self.seconds()}
-        save_checkpoint(self.directory / CHECKPOINT, state | {"finished": finished})
+        state |= {"best": self.best, "ticked": self.ticked, "finished": finished}
+        save_checkpoint(self.directory / CHECKPOINT, state)
+
+    def _values(self, report):
+        """Return a step's report, averaged over the processes, as numbers."""
+        values = [value.float().reshape(1) for value in report.values()]
+        if values:
+            self.team.average(values)
+        return {name: float(value) for name, value in zip(report, values, strict=True)}
 
     def _record(self, report):
         """One line of the metrics log."""
-        values = {name: float(value) for name, value in report.items()}
+        values = self._values(report)
         self._refuse_divergence(values)
         spent = self.seconds()
         values |= {"images": self.trainer.images, "wall_s": round(spent["wall"], 1), "cpu_s": round(spent["cpu"], 1)}
@@ -110,6 +156,12 @@ class Loop:
                 f"{self.directory}: training diverged at image {self.trainer.images:,}; the checkpoint before it is "
                 "kept; try a smaller --lr or a larger --gamma with --overwrite"
             )
+
+
+def _note(record):
+    score = f", validation {record['validation']:.3f}" if "validation" in record else ""
+    rate = f"{record['images_per_s']:.0f} a second"
+    return f"{record['images']:,} images, {rate}, score gap {record['score_gap']:.2f}{score}"
 
 
 def _cpu_seconds():

@@ -4,6 +4,13 @@ import numpy as np
 
 from galaxycgan.images.photometry import geometry, noise_autocorrelation
 
+#: Edges of the brightness, in sky noise per pixel, at which photon noise is looked for, and the pixels that it takes.
+BRIGHT_SIGMA = (8.0, 16.0, 32.0, 64.0)
+FEWEST_PIXELS = 500
+SMALLEST_GAIN = 1e-5
+#: Of the median of squared normal deviates, relative, times the square root of their number; neighbours are correlated.
+MEDIAN_ERROR = 3.0
+
 
 def noise_of(images):
     """Measure the sky noise of images.
@@ -21,6 +28,8 @@ def noise_of(images):
         Autocorrelation of the sky noise.
     log_depth : array [band, band]
         Covariance of the logarithm of the sky noise between images.
+    gain : array [band]
+        Variance of the photon noise over the flux per pixel, in the unit of the images.
     """
     sky = images[:, :, geometry(images.shape[-1]).sky]
     middle = np.median(sky, axis=2, keepdims=True)
@@ -31,7 +40,51 @@ def noise_of(images):
     rms = np.maximum(np.where(robust > 0.3 * plain, robust, plain), floor)
     correlation = np.nan_to_num(noise_autocorrelation(images), nan=0.0)
     correlation[:, 2, 2] = 1.0
-    return rms.astype(np.float64), np.clip(correlation, -0.3, 1.0), log_depth_covariance(images)
+    correlation = np.clip(correlation, -0.3, 1.0)
+    return rms.astype(np.float64), correlation, log_depth_covariance(images), photon_gain(images, rms)
+
+
+def photon_gain(images, rms):
+    """Measure how the variance of the noise rises with the flux.
+
+    Second differences along both axes see next to nothing of what a PSF has smoothed. Their squares are compared
+    between bright and empty pixels; what they do see of the light only adds, so the smallest ratio of several
+    brightnesses is taken, each with its error, lest the noisiest one be chosen.
+
+    Parameters
+    ----------
+    images : array [n, band, y, x]
+    rms : array [band]
+        Sky noise per pixel.
+
+    Returns
+    -------
+    array [band]
+        In the unit of the images; nearly zero where no pixel is bright enough to tell.
+    """
+    gains = []
+    for band, sigma in enumerate(rms):
+        pixels = images[:, band] / sigma
+        rough = np.square(_along_both_axes(pixels, (1, -2, 1)))
+        level = _along_both_axes(pixels, (0.25, 0.5, 0.25))
+        empty = np.median(rough[np.abs(level) < 1])
+        slopes = []
+        for low, high in zip(BRIGHT_SIGMA, BRIGHT_SIGMA[1:], strict=False):
+            here = (level >= low) & (level < high)
+            if here.sum() >= FEWEST_PIXELS:
+                rise = np.median(rough[here]) / max(empty, 1e-12) - 1 + MEDIAN_ERROR / np.sqrt(here.sum())
+                slopes.append(rise / level[here].mean())
+        gains.append(max(min(slopes, default=0.0), SMALLEST_GAIN) * sigma)
+    return np.array(gains)
+
+
+def _along_both_axes(images, weights):
+    """Filter images [n, y, x] with three weights along x and along y; the rim of one pixel is lost."""
+    for axis in (-1, -2):
+        n = images.shape[axis] - 2
+        images = sum(weight * np.moveaxis(images, axis, -1)[..., k : k + n] for k, weight in enumerate(weights))
+        images = np.moveaxis(images, -1, axis)
+    return images
 
 
 def log_depth_covariance(images):
