@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -90,8 +89,8 @@ def test_a_run_of_two_processes_leaves_one_run_directory(survey_store, tmp_path)
     assert (tmp_path / "shared/metrics.jsonl").read_text().count("\n") == 1
     train_gan(TrainGan(store=str(survey_store), run=str(tmp_path / "alone"), **options), Context())
     one, other = (load_file(tmp_path / name / "generator.safetensors") for name in ("alone", "shared"))
-    for name in one:
-        np.testing.assert_allclose(other[name], one[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    for name in one:  # a step of Adam is 6e-4 even where rounding decides its direction: few differ by so much
+        assert (other[name] - one[name]).abs().mean() < 2e-5, name
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(survey_store, tmp_path, monkeypatch):

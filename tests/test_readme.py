@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Smoke size: 64 galaxies, 20 steps of 32 images.
@@ -54,7 +57,7 @@ def test_the_commands_for_your_own_survey(workplace):
     for name in (
         "catalogs/survey.h5", "catalogs/generated/demo/catalog.fits", "catalogs/generated/demo/catalog.h5",
         "catalogs/classified.fits", "runs/train_gan/evaluation/real_and_generated.png",
-        "runs/train_gan/evaluation/grid.png", "runs/train_classifier/classifier.png",
+        "runs/train_gan/evaluation/report.html", "runs/train_classifier/classifier.png",
     ):  # fmt: skip
         assert (workplace / name).stat().st_size > 0, name
 
@@ -72,6 +75,25 @@ def test_the_commands_for_stores_mocks_and_speed(tmp_path):
         run(words, tmp_path)
     for name in ("catalogs/near.h5", "catalogs/both.h5", "near.vot", "data/cosmos/images.small.npy"):
         assert (tmp_path / name).stat().st_size > 0, name
+
+
+def test_the_commands_for_catalogs_of_your_own(workplace):
+    rng = np.random.default_rng(0)
+    fits.PrimaryHDU(rng.normal(0, 0.03, (200, 200)).astype("f4")).writeto(workplace / "frame.fits")
+    requests = {"halo": np.arange(70), "z_obs": rng.uniform(0.1, 0.6, 70), "lmstar": rng.uniform(8.5, 10, 70)}
+    Table(requests).write(workplace / "sim.fits")
+    (workplace / "runs/a").symlink_to(workplace / "runs/train_gan")
+    (workplace / "runs/b").symlink_to(workplace / "runs/train_gan")
+    # A thousandth of the sky area, else as the recipe is.
+    recipe = workplace / "catalogs/field.toml"
+    recipe.write_text(recipe.read_text().replace("area_deg2 = 0.1", "area_deg2 = 0.001"))
+    for words in commands("Which galaxies, and how many"):
+        run(words, workplace)
+    for name in (
+        "catalogs/generated/lightcone/catalog.fits", "catalogs/generated/field/catalog.h5", "frame-injected.fits",
+        "frame-injected-truth.fits", "report/report.html", "compare.html",
+    ):  # fmt: skip
+        assert (workplace / name).stat().st_size > 0, name
 
 
 def test_the_python_lines(workplace):
