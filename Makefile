@@ -43,9 +43,9 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest $(PYTEST)
 
-# The tests on a real Slurm that they bring up themselves.
+# The tests on a real Slurm that they bring up themselves: submission, arrays, pipelines, faults made on purpose.
 test-slurm: $(VENV)/.test
-	$(BIN)/python -m pytest tests/test_slurm.py
+	$(BIN)/python -m pytest tests/test_slurm.py tests/test_slurm_faults.py tests/test_slurm_guide.py
 
 # torch first and pinned: another package's wish for "torch" would pull gigabytes of CUDA.
 $(VENV)/.torch:

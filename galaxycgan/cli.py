@@ -40,6 +40,8 @@ def add_options(parser, config_class):
             flags.append("--" + item.name)
         if kind is bool:
             parser.add_argument(*flags, dest=item.name, action="store_true", help=meta["help"])
+        elif typing.get_origin(kind) is tuple:
+            parser.add_argument(*flags, dest=item.name, action="append", default=[], metavar="TEXT", help=meta["help"])
         else:
             metavar = None if meta["choices"] else kind.__name__.upper()
             parser.add_argument(*flags, dest=item.name, type=kind, default=item.default, metavar=metavar, **settings)

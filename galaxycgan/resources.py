@@ -1,11 +1,15 @@
-"""Where recipes and cluster profiles lie: a path, a name in the current directory, a name in the installed package."""
+"""Where recipes, pipelines and profiles lie: a path, a name in the current directory, a name in the package."""
 
 from pathlib import Path
 
 from galaxycgan.errors import UserError
 
 #: kind -> (folder in a checkout and in the current directory, option that names it)
-KINDS = {"recipe": (Path("catalogs"), "--recipe"), "profile": (Path("slurm/profiles"), "--profile")}
+KINDS = {
+    "recipe": (Path("catalogs"), "--recipe"),
+    "profile": (Path("slurm/profiles"), "--profile"),
+    "pipeline": (Path("slurm/pipelines"), "--recipe"),
+}
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -17,11 +21,11 @@ def shipped_folder(kind):
 
 
 def find(kind, text):
-    """Return the path of a recipe or a cluster profile.
+    """Return the path of a recipe, a pipeline or a cluster profile.
 
     Parameters
     ----------
-    kind : {'recipe', 'profile'}
+    kind : {'recipe', 'profile', 'pipeline'}
     text : str
         A path, or a name: ``demo`` is ``catalogs/demo.toml`` of the current directory, else the package's copy.
 

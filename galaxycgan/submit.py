@@ -1,39 +1,34 @@
-"""The door ``python -m galaxycgan.submit STAGE``: hands a stage to Slurm or to a process of this machine.
+"""The door ``python -m galaxycgan.submit STAGE``: hands stages to Slurm or to processes of this machine.
 
-The same command again goes on where the job was stopped, and says so where it runs or is done. Imports nothing heavy
-before something is started: --help and --dry-run have to answer in half a second.
+One stage, an array of it (``--array``), or a pipeline of stages. The same command again goes on where jobs were
+stopped, and says so where they run or are done. Imports nothing heavy before something is started: --help and --dry-run
+have to answer in half a second.
 """
 
-import contextlib
 import dataclasses
-import os
-import platform
-import shutil
 import sys
-from pathlib import Path
 
 from galaxycgan import config
 from galaxycgan.cli import build_parser, collect, guarded
-from galaxycgan.cluster import local, slurm, stages
-from galaxycgan.cluster.follow import follow
-from galaxycgan.cluster.jobs import Job, now
-from galaxycgan.cluster.observe import ENDED, observe
+from galaxycgan.cluster import launch, precheck, slurm, stages
+from galaxycgan.cluster.follow import follow, follow_group
+from galaxycgan.cluster.group import Group
+from galaxycgan.cluster.pipeline import read_pipeline
+from galaxycgan.cluster.plan import Batch, Plan, Task, parse_array, product
 from galaxycgan.cluster.profiles import load_profile
 from galaxycgan.cluster.rundir import JobDirectory
+from galaxycgan.cluster.tree import branches, table
 from galaxycgan.errors import EXIT_MISTAKE, UserError
-from galaxycgan.provenance import created_now, tool_stamp
 
 PROG = "python -m galaxycgan.submit"
-
-#: Packages whose version is noted with a submission.
-NOTED_PACKAGES = ("torch", "numpy", "astropy", "h5py", "submitit")
 
 
 def main(arguments=None):
     """Run ``python -m galaxycgan.submit``; return the exit code."""
 
     def action():
-        parser = build_parser(PROG, "Hand a stage to a cluster.", config.STAGES, extra_options=config.Submit)
+        names = [*config.STAGES, "pipeline"]
+        parser = build_parser(PROG, "Hand stages to a cluster.", names, extra_options=config.Submit)
         values = parser.parse_args(arguments)
         options = collect(config.COMMANDS[values.command][0], values)
         return submit(values.command, options, collect(config.Submit, values))
@@ -42,12 +37,12 @@ def main(arguments=None):
 
 
 def submit(stage, options, how):
-    """Hand a stage to a cluster, unless it runs or is done already.
+    """Hand a stage, an array of it or a pipeline to a cluster, except what runs or is done already.
 
     Parameters
     ----------
     stage : str
-        Key of `config.STAGES`.
+        Key of `config.STAGES`, or ``pipeline``.
     options : dataclass
         The stage's own.
     how : config.Submit
@@ -55,40 +50,62 @@ def submit(stage, options, how):
     Returns
     -------
     int
-        Exit code: 0, or with ``--wait`` that of the job.
+        Exit code: 0, or with ``--wait`` that of the job; of several jobs that of the first that failed.
 
     Raises
     ------
     UserError
         For missing input, a directory that holds another request's result, a bad profile, or a job that Slurm refuses.
     """
-    options = stages.resolve(stage, options)
-    result = stages.result_path(stage, options)
-    stages.inputs(stage, options)
-    profile, profile_path = load_profile(how.profile)
+    if how.max_jobs < 0:
+        raise UserError(f"--max-jobs {how.max_jobs}: must be at least 0")
+    return dispatch(_plan(stage, options, how).check(), how)
+
+
+def _plan(stage, options, how):
+    """Return what a command asks for."""
+    if stage == "pipeline":
+        if how.array:
+            raise UserError("--array: a pipeline's arrays stand in its recipe, such as array = { seed = [0, 1, 2] }")
+        return read_pipeline(options, how.profile)
+    profile = load_profile(how.profile)
+    if not how.array:
+        task = Task(stage, stage, stages.resolve(stage, options))
+        return Plan("stage", stage, None, (Batch(stage, (task,), *profile),))
+    tasks, directory = product(stage, options, parse_array(stage, how.array))
+    return Plan("array", f"array of {len(tasks)} {stage}", directory, (Batch(stage, tuple(tasks), *profile),))
+
+
+def dispatch(plan, how):
+    """Submit a plan as `config.Submit` says; return the exit code."""
+    for task in plan.tasks:
+        task.result  # noqa: B018 (refuses a place that can't be)
+        stages.inputs(task.stage, task.options, task.promised)
     cluster, why = choose_cluster(how.cluster)
-    directory = JobDirectory(stages.job_path(stage, options))
     if how.dry_run:
-        return _dry_run(stage, options, directory, result, f"{cluster}{why}", profile, profile_path)
-    options = stages.find_stores(stage, options)
-    marks = stages.stamps(stages.inputs(stage, options))
-    with _made(directory), directory.hold("submit", wait_s=60.0):
-        seen = _standing(stage, directory, result, dataclasses.asdict(options), marks)
-        offset = directory.log.stat().st_size if directory.log.exists() else 0
-        if not seen:
-            submission = _submission(stage, options, marks, directory, cluster, profile, profile_path)
-            offset = _start(directory, submission, profile, getattr(options, "overwrite", False))
-            print(f"{stage}: submitted to {cluster}{why}{_number(directory)}, job directory {directory.path}")
-    if seen and seen.state == "done":
-        print(f"{stage}: done already: {result} (since {seen.since})")
+        return _dry_run(plan, f"{cluster}{why}")
+    if cluster == "slurm":
+        _ask_slurm_first(plan)
+    if how.check:
+        return 0 if cluster == "slurm" else print(f"nothing to check: {cluster}{why} refuses nothing") or 0
+    items = launch.prepare(plan)
+    records = Group(plan.directory / plan.kind) if plan.directory else None
+    directories = [item.directory for item in items]
+    lock = records.directory if records else directories[0]
+    with launch.made([records.directory, *directories] if records else directories), lock.hold("submit", wait_s=60.0):
+        launch.survey(items)
+        fresh = [item for item in items if item.seen is None]
+        if fresh:
+            launch.start(plan, items, cluster, how, records)
+    _tell(plan, items, f"{cluster}{why}")
+    if fresh and cluster == "debug":
+        return launch.run_here(fresh, records)
+    if all(item.seen and item.seen.state == "done" for item in items):
         return 0
-    if seen:
-        print(f"{stage}: {seen.state} already: {seen.where}")
-    elif cluster == "debug":
-        return Job.of(directory).run()
     if how.wait:
-        return _wait(directory, result, offset)
-    print(f"follow it with: galaxycgan status {result}   galaxycgan logs {result}   galaxycgan cancel {result}")
+        return _wait(plan, items, records)
+    place = plan.directory or items[0].task.result
+    print(f"follow it with: galaxycgan status {place}   galaxycgan logs {place}   galaxycgan cancel {place}")
     return 0
 
 
@@ -104,150 +121,118 @@ def choose_cluster(name):
     return name, ""
 
 
-@contextlib.contextmanager
-def _made(directory):
-    """Make a job directory; take away what was made when the block fails before anything was submitted."""
-    missing = [path for path in (directory.path, *directory.path.parents) if not path.exists()]
-    directory.make()
-    try:
-        yield
-    except BaseException:
-        if not directory.exists() and missing:
-            shutil.rmtree(directory.path, ignore_errors=True)
-            for path in missing[1:]:
-                with contextlib.suppress(OSError):
-                    path.rmdir()
-        raise
+def _ask_slurm_first(plan):
+    """Refuse profiles that Slurm would refuse or never serve, before anything is queued; tell what may take long."""
+    for batch in {batch.profile_path: batch for batch in plan.batches}.values():
+        precheck.refuse_hopeless(batch.profile, batch.profile_path)
+        remark = precheck.remarks(batch.profile)
+        asked = ", ".join(f"{key} = {value}" for key, value in batch.profile.asked().items())
+        print(f"{batch.profile_path or 'no profile'}: Slurm takes it ({asked}){': ' + remark if remark else ''}")
 
 
-def _standing(stage, directory, result, wanted, marks=None):
-    """Decide about a directory that may have been submitted before.
-
-    Returns
-    -------
-    Observation or None
-        How the job stands that makes another submission needless; None where there is something to start.
-
-    Raises
-    ------
-    UserError
-        Where the directory belongs to another request, or to one that still runs and shall be overwritten.
-    """
-    if not directory.exists():
-        return None
-    submission, seen = directory.submission(), observe(directory)
-    stages.refuse_other_stage(stage, result, submission)
-    if wanted.get("overwrite"):
-        if seen.state not in ENDED:
-            raise UserError(f"{result}: is {seen.state} ({seen.where}); galaxycgan cancel {result} before --overwrite")
-        return None
-    stages.refuse_other_options(stage, result, submission, wanted)
-    if seen.state not in ENDED:
-        return seen
-    if seen.state == "done" and result.exists() and marks in (None, submission["inputs"]):
-        return seen
+def _tell(plan, items, cluster):
+    """Say what was started and how the rest stands."""
+    if plan.kind == "stage":
+        return _tell_one(plan, items[0], cluster)
+    counts = {}
+    for item in items:
+        word = f"{item.seen.state} already" if item.seen else f"submitted to {cluster}"
+        counts[word] = counts.get(word, 0) + 1
+    print(f"{plan.name}: {', '.join(f'{count} {word}' for word, count in counts.items())}, in {plan.directory}")
+    if plan.kind == "pipeline":
+        print("\n".join(_picture(plan, lambda batch: _numbers([i for i in items if i.batch is batch]))))
+    elif numbers := _numbers(items):
+        print(numbers)
     return None
 
 
-def _submission(stage, options, marks, directory, cluster, profile, profile_path):
-    """Return what submission.json shall say."""
-    overwrite = getattr(options, "overwrite", False)
-    earlier = {} if overwrite else directory.submission()
-    return {
-        "stage": stage,
-        "config": dataclasses.asdict(options),
-        "inputs": marks,
-        "created": earlier.get("created") or created_now(),
-        "submitted": now(),
-        "attempt": os.urandom(8).hex(),
-        "cluster": cluster,
-        "profile": profile_path,
-        "resources": profile.asked() if cluster == "slurm" else {},
-        "cwd": str(Path.cwd()),
-        "argv": sys.argv,
-        "python": sys.executable,
-        "versions": {"python": platform.python_version(), **_versions(), **tool_stamp()},
-    }
+def _tell_one(plan, item, cluster):
+    if item.seen is None:
+        number = _numbers([item])
+        print(f"{plan.name}: submitted to {cluster}{number and ': ' + number}, job directory {item.directory.path}")
+    elif item.seen.state == "done":
+        print(f"{plan.name}: done already: {item.task.result} (since {item.seen.since})")
+    else:
+        print(f"{plan.name}: {item.seen.state} already: {item.seen.where}")
 
 
-def _versions():
-    """Return the versions of the packages that matter, without importing them."""
-    from importlib.metadata import PackageNotFoundError, version
+def _numbers(items):
+    """Return the numbers of the jobs or processes that were started, in words."""
+    fresh = [item.directory.submission() for item in items if item.seen is None]
+    jobs = list(dict.fromkeys(said["job_id"].partition("_")[0] for said in fresh if "job_id" in said))
+    if jobs:
+        return f"job {', '.join(jobs)}"
+    processes = list(dict.fromkeys(said["pid"] for said in fresh if "pid" in said))
+    return f"process {', '.join(map(str, processes))}" if processes else ""
 
-    found = {}
-    for name in NOTED_PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+
+def _picture(plan, words):
+    """Return the lines of a pipeline's graph: a batch's name, its result, and some words."""
+    lines = branches([(batch.name, batch.after) for batch in plan.batches])
+    batches = {batch.name: batch for batch in plan.batches}
+    rows = []
+    for name, line in lines:
+        batch = batches[name]
+        many = f"{len(batch.tasks)} x " if len(batch.tasks) > 1 else ""
+        place = batch.tasks[0].result if len(batch.tasks) == 1 else batch.tasks[0].result.parent
+        rows.append([line, f"{many}{batch.tasks[0].stage}", str(place), words(batch)])
+    return table(["pipeline", "stage", "result", ""], rows)
 
 
-def _start(directory, submission, profile, overwrite):
-    """Start a job; leave the directory as it was where the cluster refuses it.
-
-    Returns
-    -------
-    int
-        Size of the log before the start, in bytes.
-    """
-    earlier = directory.submission(), directory.state()
-    starts = 0 if overwrite else earlier[1].get("starts", 0)
-    directory.write_submission(submission)
-    directory.write_state({"state": "pending", "starts": starts})
-    if overwrite:
-        directory.log.unlink(missing_ok=True)
-    offset = directory.log.stat().st_size if directory.log.exists() else 0
+def _wait(plan, items, records):
+    """Follow jobs to their end; return the exit code."""
+    place = plan.directory or items[0].task.result
     try:
-        found = {}
-        if submission["cluster"] == "slurm":
-            found = slurm.start(directory, submission, Job.of(directory), profile)
-        elif submission["cluster"] == "local":
-            found = local.start(directory, submission)
-    except BaseException:
-        directory.restore(*earlier)
-        raise
-    directory.write_submission(submission | found)
-    return offset
-
-
-def _number(directory):
-    submission = directory.submission()
-    if "job_id" in submission:
-        return f": job {submission['job_id']}"
-    return f": process {submission['pid']}" if "pid" in submission else ""
-
-
-def _wait(directory, result, offset):
-    """Follow a job to its end; return its exit code."""
-    try:
-        seen = follow(directory, offset)
+        if records:
+            return follow_group([(item.task.name, item.directory) for item in items])
+        seen = follow(items[0].directory, items[0].offset)
     except KeyboardInterrupt:
-        print(f"\n{PROG}: no longer following; the job goes on (galaxycgan cancel {result} stops it)", file=sys.stderr)
+        print(f"\n{PROG}: no longer following; the job goes on (galaxycgan cancel {place} stops it)", file=sys.stderr)
         return 130
     if seen.state == "done":
-        print(f"done: {result}")
+        print(f"done: {place}")
         return 0
     if seen.exit_code == EXIT_MISTAKE:
         raise UserError(seen.reason)
-    print(f"{PROG}: {result}: {seen.state}: {seen.reason} (log: {directory.log})", file=sys.stderr)
+    log = items[0].directory.log
+    print(f"{PROG}: {place}: {seen.state}: {seen.reason} (log: {log})", file=sys.stderr)
     return seen.exit_code
 
 
-def _dry_run(stage, options, directory, result, cluster, profile, profile_path):
+def _dry_run(plan, cluster):
     """Print what would be submitted."""
-    seen = _standing(stage, directory, result, dataclasses.asdict(options))
-    asked = ", ".join(f"{key} = {value}" for key, value in profile.asked().items())
-    lines = {
-        "stage": stage,
-        "options": "  ".join(f"{key}={value!r}" for key, value in dataclasses.asdict(options).items()),
-        "cluster": cluster,
-        "profile": f"{profile_path or 'none'}: {asked}" if cluster.startswith("slurm") else "not used",
-        "result": result,
-        "job": directory.path,
-        "state": f"{seen.state}: nothing would be started" if seen else "would be started",
-    }
-    for key, value in lines.items():
-        print(f"{key:<8} {value}")
+    if plan.kind == "pipeline":
+        print(f"pipeline {plan.name} on {cluster}")
+        print("\n".join(_picture(plan, lambda batch: _asked(batch, cluster))))
+    elif plan.kind == "array":
+        print(f"{plan.name} on {cluster}, in {plan.directory}")
+    for task in plan.tasks:
+        batch = next(batch for batch in plan.batches if task in batch.tasks)
+        directory, wanted = JobDirectory(task.job_path), dataclasses.asdict(task.options)
+        seen = launch.standing(task, directory, wanted)
+        state = f"{seen.state}: nothing would be started" if seen else "would be started"
+        if plan.kind != "stage":
+            print(f"{task.name:<24} {task.result}: {state}")
+            continue
+        lines = {
+            "stage": task.stage,
+            "options": "  ".join(f"{key}={value!r}" for key, value in wanted.items()),
+            "cluster": cluster,
+            "profile": _asked(batch, cluster),
+            "result": task.result,
+            "job": directory.path,
+            "state": state,
+        }
+        print("\n".join(f"{key:<8} {value}" for key, value in lines.items()))
     return 0
+
+
+def _asked(batch, cluster):
+    """Return what a batch asks of the cluster, in words."""
+    if not cluster.startswith("slurm"):
+        return "profile not used"
+    asked = ", ".join(f"{key} = {value}" for key, value in batch.profile.asked().items())
+    return f"{batch.profile_path or 'none'}: {asked}"
 
 
 if __name__ == "__main__":

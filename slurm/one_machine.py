@@ -24,8 +24,11 @@ import time
 from pathlib import Path
 
 PACKAGES = "slurm-wlm slurm-wlm-basic-plugins munge"
+ACCOUNTING_PACKAGES = "slurmdbd slurm-wlm-mysql-plugin mariadb-server"
 INSTALL = f"apt-get install --no-install-recommends {PACKAGES}"
+INSTALL_ACCOUNTING = f"apt-get install --no-install-recommends {ACCOUNTING_PACKAGES}"
 NEEDED = ("munged", "slurmctld", "slurmd", "sinfo", "squeue", "scancel", "srun")
+ACCOUNTING_NEEDED = ("slurmdbd", "mariadbd", "mariadb-install-db", "mariadb", "sacctmgr", "sacct")
 SEARCH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 #: Longest directory name: a unix socket's path has room for about 100 characters.
@@ -55,7 +58,8 @@ SlurmdLogFile={directory}/log/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
+{accounting}
+MaxArraySize={max_array}
 MpiDefault=none
 SwitchType=switch/none
 SelectType=select/cons_tres
@@ -76,6 +80,36 @@ GresTypes=gpu
 """
 
 
+ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port}
+AccountingStoragePass={directory}/munge/socket
+AccountingStorageEnforce=associations,limits,qos"""
+
+DATABASE_DAEMON = """\
+AuthType=auth/munge
+AuthInfo=socket={directory}/munge/socket
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={port}
+SlurmUser={user}
+LogFile={directory}/log/slurmdbd.log
+PidFile={directory}/run/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm_acct_db
+"""
+
+#: A database that is thrown away: small, quick, no network.
+DATABASE_OPTIONS = (
+    "--skip-networking", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M", "--skip-log-bin",
+    "--innodb-flush-log-at-trx-commit=0", "--innodb-lock-wait-timeout=900", "--performance-schema=OFF",
+)  # fmt: skip
+
+
 class Cluster:
     """The cluster of one directory.
 
@@ -90,16 +124,22 @@ class Cluster:
         self.conf = self.directory / "slurm.conf"
         self.record = self.directory / "daemons.json"
 
-    def up(self, nodes=2, cpus=2, gpus=2):
+    def up(self, nodes=2, cpus=2, gpus=2, accounting=False, max_array=1001):
         """Bring it up: return when every node is idle.
 
         Parameters
         ----------
         nodes, cpus, gpus : int
             Nodes, and what each of them pretends to have.
+        accounting : bool
+            With slurmdbd and a MariaDB of its own: sacct answers, and the QOS ``short`` limits jobs to 10 minutes.
+        max_array : int
+            MaxArraySize: the largest number of an array's element, and one.
         """
         if missing := [name for name in NEEDED if not shutil.which(name, path=SEARCH)]:
             raise SystemExit(f"not installed: {', '.join(missing)}; {INSTALL}")
+        if accounting and (missing := [name for name in ACCOUNTING_NEEDED if not shutil.which(name, path=SEARCH)]):
+            raise SystemExit(f"not installed: {', '.join(missing)}; {INSTALL_ACCOUNTING}")
         if len(str(self.directory)) > LONGEST_NAME:
             raise SystemExit(f"{self.directory}: longer than {LONGEST_NAME} characters: too long for unix sockets")
         if self.directory.exists() and any(self.directory.iterdir()):
@@ -113,10 +153,12 @@ class Cluster:
             self._start_munge()
             # Names that resolve: torch takes the first node's name for the address where the ranks meet.
             names = [f"127.0.0.{number + 2}" for number in range(nodes)]
-            self._configure(names, cpus, gpus)
-            self._start("slurmctld", ["slurmctld", "-D", "-f", self.conf])
+            self._configure(names, cpus, gpus, free_ports(1)[0] if accounting else 0, max_array)
+            if accounting:
+                self._start_accounting()
+            self.start_control()
             for name in names:
-                self._start(f"slurmd.{name}", ["slurmd", "-D", "-N", name, "-f", self.conf])
+                self.start_node(name)
             self._await("nodes", lambda: self.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%t") == "idle\n" * nodes)
         except BaseException:
             self.down(keep=True)
@@ -131,11 +173,70 @@ class Cluster:
         self._start("munged", ["munged", "--foreground", "--num-threads=2", *options])
         self._await("munged", (place / "socket").exists)
 
-    def _configure(self, names, cpus, gpus):
-        """Write slurm.conf, gres.conf and cgroup.conf."""
+    def start_control(self):
+        """Start slurmctld: the first time, or again after `stop_control`."""
+        self._start("slurmctld", ["slurmctld", "-D", "-f", self.conf])
+
+    def stop_control(self):
+        """Kill slurmctld as a crash would."""
+        self._kill("slurmctld")
+
+    def start_node(self, name):
+        """Start a node's slurmd: the first time, or again after `lose_node`."""
+        self._start(f"slurmd.{name}", ["slurmd", "-D", "-N", name, "-f", self.conf])
+
+    def lose_node(self, name):
+        """Kill a node's slurmd and all that runs below it, as if its power had failed."""
+        self._kill(f"slurmd.{name}")
+        for pid in self._steps(name):
+            for child in [pid, *descendants(pid)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+
+    def _kill(self, name):
+        pid, start = json.loads(self.record.read_text())[name]
+        if started(pid) == start:
+            os.kill(pid, signal.SIGKILL)
+        while started(pid) == start:
+            time.sleep(0.02)
+
+    def _start_accounting(self):
+        """Start MariaDB and slurmdbd, and make this user known to them."""
+        place = self.directory / "sql"
+        place.mkdir()
+        user = [f"--user={user_name()}"] if os.getuid() == 0 else []
+        words = [f"--datadir={place / 'data'}", "--auth-root-authentication-method=normal", "--skip-test-db", *user]
+        self._must("mariadb-install-db", "--no-defaults", *words)
+        socket_path = place / "s"
+        words = [f"--datadir={place / 'data'}", f"--socket={socket_path}", f"--pid-file={place / 'pid'}", *user]
+        self._start("mariadbd", ["mariadbd", "--no-defaults", *words, *DATABASE_OPTIONS])
+        client = ["mariadb", "--no-defaults", f"--socket={socket_path}", "-uroot", "-e"]
+        self._await("mariadbd", lambda: self._run(*client, "select 1").returncode == 0)
+        self._must(
+            *client, "create database slurm_acct_db; create user slurm@localhost identified by 'slurm';"
+            " grant all on slurm_acct_db.* to slurm@localhost;"
+        )  # fmt: skip
+        self._start("slurmdbd", ["slurmdbd", "-D"], MYSQL_UNIX_PORT=str(socket_path))
+        self._await("slurmdbd", lambda: self._run("sacctmgr", "-n", "list", "cluster").returncode == 0)
+        me = user_name()
+        for command in (
+            "add cluster one", "add account lab Description=lab Organization=lab",
+            f"add user {me} Account=lab DefaultAccount=lab", "add qos short set MaxWall=00:10:00",
+            f"modify user {me} set qos=normal,short DefaultQOS=normal",
+        ):  # fmt: skip
+            self._run("sacctmgr", "-i", *command.split())
+
+    def _configure(self, names, cpus, gpus, accounting_port, max_array):
+        """Write slurm.conf, gres.conf, cgroup.conf, and slurmdbd.conf where there is a port for it."""
         control, *ports = free_ports(len(names) + 1)
-        about = {"user": user_name(), "directory": self.directory, "loopback": loopback()}
-        lines = [CONFIGURATION.format(port=control, **about)]
+        about = {"user": user_name(), "directory": self.directory, "loopback": loopback(), "max_array": max_array}
+        accounting = "AccountingStorageType=accounting_storage/none"
+        if accounting_port:
+            accounting = ACCOUNTING.format(port=accounting_port, **about)
+            daemon = self.directory / "slurmdbd.conf"
+            daemon.touch(mode=0o600)
+            daemon.write_text(DATABASE_DAEMON.format(port=accounting_port, **about))
+        lines = [CONFIGURATION.format(port=control, accounting=accounting, **about)]
         gres = []
         for number in range(gpus):
             (self.directory / "gpu" / f"gpu{number}").symlink_to(DEVICES[number % len(DEVICES)])
@@ -157,11 +258,11 @@ class Cluster:
         for name in names:
             (self.directory / "spool" / name).mkdir()
 
-    def _start(self, name, command):
-        """Start a daemon that outlives this process, and note it."""
+    def _start(self, name, command, **variables):
+        """Start a daemon that outlives this process, with further environment variables, and note it."""
         leaking = ("SLURM_JOB", "SLURM_STEP", "SLURM_PROC", "SUBMITIT")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(leaking)}
-        environment |= {"SLURM_CONF": str(self.conf), "PATH": SEARCH}
+        environment |= {"SLURM_CONF": str(self.conf), "PATH": SEARCH} | variables
         with open(self.directory / "log" / f"{name}.out", "ab") as output:
             process = subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -186,8 +287,18 @@ class Cluster:
 
     def ask(self, *command):
         """Run a Slurm command on this cluster; return what it prints."""
+        return self._run(*command).stdout
+
+    def _run(self, *command):
         environment = os.environ | {"SLURM_CONF": str(self.conf), "PATH": SEARCH}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30).stdout
+        return subprocess.run(
+            [str(word) for word in command], env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    def _must(self, *command):
+        told = self._run(*command)
+        if told.returncode:
+            raise SystemExit(f"{command[0]} failed:\n{told.stdout[-800:]}{told.stderr[-800:]}")
 
     def down(self, keep=False):
         """End all jobs and daemons; remove the directory unless `keep`."""
@@ -198,15 +309,15 @@ class Cluster:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.ask("scancel", "--full", "--signal=KILL", "-u", user_name())
                 self.ask("scancel", "-u", user_name())
-        for kind in ("slurmd", "slurmctld", "munged"):
+        for kind in ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged"):
             end_processes([daemons[name] for name in daemons if name.split(".")[0] == kind])
         end_processes([[pid, started(pid)] for pid in self._steps()])
         self.record.write_text("{}")
         if not keep:
             shutil.rmtree(self.directory)
 
-    def _steps(self):
-        """Return the slurmstepd of this cluster: a slurmd that ends leaves its jobs' processes behind."""
+    def _steps(self, node=None):
+        """Return the slurmstepd of this cluster (of one node): a slurmd that ends leaves its jobs' processes behind."""
         mine = f"SLURM_CONF={self.conf}".encode()
         found = []
         for place in Path("/proc").glob("[0-9]*"):
@@ -215,7 +326,7 @@ class Cluster:
                 is_step = Path(command.rstrip(":")).name.startswith("slurmstepd")
                 if is_step and mine in (place / "environ").read_bytes().split(b"\0"):
                     found.append(int(place.name))
-        return found
+        return [pid for pid in found if node is None or node == node_of(pid)]
 
 
 def user_name():
@@ -230,6 +341,25 @@ def started(pid):
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] == "Z" else fields[19]
+
+
+def descendants(pid):
+    """Return the processes below one, children first."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in task.read_text().split()]
+    return found + [below for child in found for below in descendants(child)]
+
+
+def node_of(pid):
+    """Return the node whose job runs below a process, as the job's environment tells; None for none."""
+    for child in descendants(pid):
+        with contextlib.suppress(OSError):
+            for variable in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+                if variable.startswith(b"SLURMD_NODENAME="):
+                    return variable.partition(b"=")[2].decode()
+    return None
 
 
 def end_processes(processes, patience_s=15.0):
@@ -275,12 +405,13 @@ def main(arguments=None):
             command.add_argument("--nodes", type=int, default=2)
             command.add_argument("--cpus", type=int, default=2, help="of a node")
             command.add_argument("--gpus", type=int, default=2, help="of a node; they only look like GPUs")
+            command.add_argument("--accounting", action="store_true", help="with slurmdbd and MariaDB: sacct answers")
         if name == "down":
             command.add_argument("--keep", action="store_true", help="leave the directory with the logs")
     values = parser.parse_args(arguments)
     cluster = Cluster(values.dir)
     if values.command == "up":
-        cluster.up(values.nodes, values.cpus, values.gpus)
+        cluster.up(values.nodes, values.cpus, values.gpus, values.accounting)
         print(f"export SLURM_CONF={cluster.conf}")
     elif values.command == "show":
         print(cluster.ask("sinfo", "-N", "-l") + cluster.ask("squeue", "-l"), end="")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,15 @@ def galaxycgan(*words, **settings):
     return run("galaxycgan", *words, **settings)
 
 
+def until(question, patience_s=90):
+    """Wait until a question is answered with yes; return the answer."""
+    end = time.monotonic() + patience_s
+    while not (answer := question()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+    return answer
+
+
 def one_machine():
     """Return the module slurm/one_machine.py."""
     spec = importlib.util.spec_from_file_location("one_machine", ROOT / "slurm/one_machine.py")
@@ -54,11 +64,13 @@ def one_machine():
     return module
 
 
-def slurm_missing():
+def slurm_missing(accounting=False):
     """Return why there can be no Slurm on this machine, and what would change it; '' where it can."""
     module = one_machine()
-    missing = [name for name in module.NEEDED if not shutil.which(name, path=module.SEARCH)]
-    return f"Slurm is not installed here ({', '.join(missing)}); to enable: {module.INSTALL}" if missing else ""
+    needed = module.NEEDED + (module.ACCOUNTING_NEEDED if accounting else ())
+    missing = [name for name in needed if not shutil.which(name, path=module.SEARCH)]
+    how = f"{module.INSTALL}{' ' + module.ACCOUNTING_PACKAGES if accounting else ''}"
+    return f"Slurm is not installed here ({', '.join(missing)}); to enable: {how}" if missing else ""
 
 
 @contextlib.contextmanager

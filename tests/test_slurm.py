@@ -1,14 +1,18 @@
 """python -m galaxycgan.submit on a real Slurm, which these tests bring up on this machine and take down again."""
 
+import os
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from slurm_cluster import ROOT, galaxycgan, running_cluster, slurm_missing, submit, write_survey
+from slurm_cluster import ROOT, galaxycgan, running_cluster, slurm_missing, submit, until, write_survey
 
 from galaxycgan.cli import build_parser
 from galaxycgan.cluster.observe import observe
+from galaxycgan.cluster.profiles import Profile
 from galaxycgan.cluster.rundir import JobDirectory
 from galaxycgan.config import COMMANDS
 
@@ -17,7 +21,7 @@ pytestmark = pytest.mark.skipif(bool(slurm_missing()), reason=slurm_missing() or
 
 @pytest.fixture(scope="module")
 def cluster():
-    with running_cluster(nodes=2, cpus=2, gpus=1) as cluster:
+    with running_cluster(nodes=2, cpus=2, gpus=1, max_array=3) as cluster:
         yield cluster
 
 
@@ -32,14 +36,6 @@ def here(tmp_path, monkeypatch, cluster):
 @pytest.fixture
 def survey(here):
     return write_survey(here / "raw")
-
-
-def until(question, patience_s=60):
-    """Wait until a question is answered with yes."""
-    end = time.monotonic() + patience_s
-    while not question():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def test_auto_takes_slurm_where_it_answers_and_wait_returns_when_the_store_is_there(here, survey, cluster):
@@ -75,7 +71,7 @@ def test_a_users_mistake_comes_back_as_one_line_and_exit_code_2(here, survey, cl
     [
         ('partition = "nonsense"', "invalid partition"),
         ('constraint = "a100"', "invalid feature"),
-        ("mem_gb = 4000", "memory"),
+        ("mem_gb = 4000", "mem_gb = 4000: 0 of 2 nodes of partition main have that"),
     ],
 )
 def test_what_sbatch_refuses_is_told_in_its_words_and_leaves_nothing(here, survey, profile, words):
@@ -119,6 +115,173 @@ def test_a_training_goes_on_in_the_queue_after_slurms_warning_and_after_preempti
     assert job.state()["job_id"] == job_id
     galaxycgan("cancel", "runs/a", cwd=here)
     until(lambda: observe(job).state == "stopped")
+
+
+@pytest.mark.slow
+def test_an_array_is_split_over_the_clusters_limit_and_again_submits_only_what_failed(here, survey, cluster):
+    words = ["convert", *survey, "--profile", "quick.toml", "--array", "duplicates=nearest,first,massive,error"]
+    first = submit(*words, "--max-jobs", "2", cwd=here)
+    assert "4 submitted to slurm" in first.stdout, first.stdout + first.stderr
+    jobs = [
+        JobDirectory(f"catalogs/survey/duplicates={name}.h5.job") for name in ("nearest", "first", "massive", "error")
+    ]
+    arrays = [job.submission()["job_id"].partition("_")[0] for job in jobs]
+    assert len(set(arrays)) == 2  # MaxArraySize of this cluster is 3
+    shown = cluster.ask("scontrol", "-o", "show", "job", arrays[0])
+    assert "ArrayTaskThrottle=1" in shown  # half of --max-jobs for each of the two arrays
+    assert submit(*words, "--wait", cwd=here).returncode == 0
+    assert [observe(job).state for job in jobs] == ["done"] * 4
+    Path("catalogs/survey/duplicates=first.h5").unlink()
+    again = submit(*words, "--wait", cwd=here)
+    assert "3 done already, 1 submitted" in again.stdout
+    assert "4 of 4 done" in again.stdout
+    assert "start 2 ---" in jobs[1].log.read_text()
+    assert "4 done" in galaxycgan("status", "catalogs/survey", cwd=here).stdout
+
+
+@pytest.mark.slow
+def test_a_pipeline_waits_in_the_queue_and_a_failed_parent_cancels_its_children(here, survey, cluster):
+    files = "\n".join(f'{key[2:]} = "{value}"' for key, value in zip(survey[2::2], survey[3::2], strict=True))
+    recipe = (
+        f'[pipeline]\nprofile = "quick.toml"\n[convert]\nbands = "g,r,i"\n{files}\nlabels = "LABELS"\n'
+        '[train_gan]\nstore = "@convert"\npreset = "tiny"\nbatch = 4\nimages = 8\nthreads = 1\n'
+        '[generate]\ngan = "@train_gan"\nn = 3\nthreads = 1\n'
+    )
+    Path("p.toml").write_text(recipe.replace("LABELS", "nothing"))
+    told = submit("pipeline", "--recipe", "p.toml", "--wait", cwd=here)
+    assert told.returncode == 2, told.stdout + told.stderr
+    shown = galaxycgan("status", "runs/p", cwd=here).stdout
+    assert "1 failed, 2 stopped" in shown
+    assert "cancelled, for convert is failed" in shown
+    assert "cancelled, for train_gan" in shown
+    Path("p.toml").write_text(recipe.replace("LABELS", "photo_z,log_mass"))
+    again = submit("pipeline", "--recipe", "p.toml", "--overwrite", "--wait", cwd=here, timeout=180)
+    assert again.returncode == 0, again.stdout + again.stderr
+    job = JobDirectory("runs/p/generate/job")
+    script = next(job.path.parent.parent.glob(f"pipeline/slurm/{job.submission()['job_id']}/*.sh")).read_text()
+    assert f"--dependency=afterok:{JobDirectory('runs/p/train_gan/job').submission()['job_id']}" in script
+    assert "--kill-on-invalid-dep=yes" in script
+    assert Path("runs/p/generate/catalog.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [
+        ('partition = "high"\ntime_minutes = 100', "partition high allows 60 (PartitionTimeLimit)"),
+        ("cpus_per_task = 64", "cpus_per_task x tasks_per_node = 64: 0 of 2 nodes"),
+        ("gpus_per_node = 3", "gpus_per_node = 3: 0 of 2 nodes"),
+        ('partition = "nonsense"', "invalid partition"),
+        ('partition = "main"', ""),
+    ],
+)
+def test_check_tells_what_slurm_would_refuse_and_what_would_wait_for_ever(here, survey, cluster, profile, words):
+    Path("p.toml").write_text(profile)
+    told = submit("convert", *survey, "--profile", "p.toml", "--cluster", "slurm", "--check", cwd=here)
+    assert told.returncode == (2 if words else 0), told.stdout + told.stderr
+    assert words.lower() in told.stderr.lower()
+    assert words or "p.toml: Slurm takes it" in told.stdout
+    assert not Path("catalogs").exists()
+    assert "convert" not in cluster.ask("squeue", "-h", "-o", "%j")
+
+
+def test_nodes_that_are_away_are_told_of_and_the_job_is_queued_all_the_same(here, survey, cluster):
+    nodes = "nodename=127.0.0.2,127.0.0.3"
+    cluster.ask("scontrol", "update", nodes, "state=drain", "reason=test")
+    try:
+        told = submit("convert", *survey, "--profile", "quick.toml", cwd=here)
+        assert told.returncode == 0, told.stderr
+        assert "all nodes of partition main are drain" in told.stdout
+        assert galaxycgan("cancel", "catalogs/survey.h5", cwd=here).returncode == 0
+    finally:
+        cluster.ask("scontrol", "update", nodes, "state=resume")
+
+
+def test_a_job_pinned_to_fewer_cores_than_it_asked_for_refuses_to_start(here, survey):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("this machine has one core")
+    Path("p.toml").write_text(f'cpus_per_task = 2\npython = "taskset -c 0 {sys.executable}"\n')
+    told = submit("convert", *survey, "--profile", "p.toml", "--wait", cwd=here)
+    assert told.returncode == 2
+    assert "pinned to 1 of" in told.stderr
+
+
+def test_a_job_sees_the_gpus_that_slurm_gave_it(here, survey):
+    Path("p.toml").write_text("gpus_per_node = 1\n")
+    told = submit("convert", *survey, "--profile", "p.toml", "--wait", cwd=here)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "CUDA_VISIBLE_DEVICES=0" in told.stdout
+    assert JobDirectory("catalogs/survey.h5.job").starts()[0]["devices"] == "CUDA_VISIBLE_DEVICES=0"
+
+
+@pytest.mark.slow
+def test_processes_on_two_nodes_meet_and_a_dead_one_ends_its_job_at_once(here, cluster):
+    Path("ranks.py").write_text(RANKS)
+    profile = Profile(nodes=2, tasks_per_node=1, cpus_per_task=1, setup=(f"export PYTHONPATH={here}:$PYTHONPATH",))
+    code = "import sys, ranks; ranks.submit(sys.argv[1])"
+
+    def start(act):
+        command = [sys.executable, "-c", code, act]
+        told = subprocess.run(
+            command, cwd=here, capture_output=True, text=True, env=os.environ | {"ACT": repr(profile)}
+        )
+        assert told.returncode == 0, told.stderr
+        return told.stdout.strip()
+
+    job_id = start("meet")
+    until(lambda: "JobState=COMPLETED" in cluster.ask("scontrol", "show", "job", job_id))
+    log = Path("log.txt").read_text()
+    assert log.count("sum 3.0 of 2 ranks") == 2, log
+    job_id = start("wait")
+    pids = until(
+        lambda: len(list(here.glob("pid.*"))) == 2 and [int(p.read_text()) for p in sorted(here.glob("pid.*"))]
+    )
+    os.kill(pids[1], signal.SIGKILL)
+    killed = time.monotonic()
+    until(lambda: "JobState=FAILED" in cluster.ask("scontrol", "show", "job", job_id))
+    print(f"the job of a killed rank ended after {time.monotonic() - killed:.1f} s")
+    assert not Path(f"/proc/{pids[0]}").exists()
+
+
+#: A module beside the test: two processes that add their ranks up over gloo, or wait for each other for ever.
+RANKS = """
+import os, time
+from pathlib import Path
+
+from galaxycgan.cluster import machine, slurm
+from galaxycgan.cluster.profiles import Profile
+from galaxycgan.cluster.rundir import JobDirectory
+
+
+class Ranks:
+    def __init__(self, act):
+        self.act = act
+
+    def __call__(self):
+        machine.join_ranks()
+        import torch
+        import torch.distributed as dist
+
+        dist.init_process_group("gloo")
+        if self.act == "meet":
+            total = torch.tensor([machine.rank() + 1.0])
+            dist.all_reduce(total)
+            print(f"sum {total.item()} of {dist.get_world_size()} ranks", flush=True)
+            dist.destroy_process_group()
+            return
+        part = Path(f"part.{machine.rank()}")
+        part.write_text(str(os.getpid()))
+        part.rename(f"pid.{machine.rank()}")
+        if machine.rank() == 1:
+            time.sleep(600)
+        dist.barrier()
+
+
+def submit(act):
+    directory = JobDirectory(".")
+    directory.log.unlink(missing_ok=True)
+    job = Ranks(act)
+    print(slurm.start([(directory, job)], Path("folder").absolute(), "ranks", eval(os.environ["ACT"]))[0])
+"""
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from slurm_cluster import ROOT, galaxycgan, submit, write_survey
 
 from galaxycgan import config, resources
 from galaxycgan import submit as door
-from galaxycgan.cluster import local, slurm
+from galaxycgan.cluster import launch, local, slurm
 from galaxycgan.cluster.follow import Tail
 from galaxycgan.cluster.jobs import Job
 from galaxycgan.cluster.observe import observe
@@ -227,7 +227,7 @@ def test_a_job_that_never_ends_on_request_is_killed():
 
 def test_a_job_hands_its_options_and_the_time_of_the_first_request_to_the_stage(here, stage, monkeypatch):
     times = iter(["2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z", "2026-03-03T00:00:00Z"])
-    monkeypatch.setattr(door, "created_now", lambda: next(times))
+    monkeypatch.setattr(launch, "created_now", lambda: next(times))
     seen = []
 
     def fails_at_first(options, context):
@@ -379,7 +379,8 @@ def test_a_dry_run_says_everything_and_writes_nothing(here, capsys):
         ("modules = 'cuda'", "modules = 'cuda' must be a list of texts"),
         ("gpus_per_node = 1\ngres = 'gpu:1'", "both ask for GPUs"),
         ("time_minutes = 1", "signal_delay_s = 120 is no less"),
-        ("nodes = 4", "every stage runs as one process"),
+        ('container = "gone.sif"', "container = 'gone.sif': no such file"),
+        ('container_args = ["--cleanenv"]', "container_args without container"),
         ("partition = ", "not valid TOML"),
     ],
 )

@@ -8,22 +8,29 @@ import contextlib
 import dataclasses
 import datetime
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 
 from galaxycgan import config
-from galaxycgan.cluster import slurm
+from galaxycgan.cluster import guard, machine, marks, slurm, stages
 from galaxycgan.cluster.process import process_start
-from galaxycgan.cluster.rundir import JobDirectory
-from galaxycgan.cluster.stages import KEEP_PROGRESS
+from galaxycgan.cluster.rundir import JobDirectory, result_of
 from galaxycgan.errors import EXIT_FAILED, EXIT_MISTAKE, EXIT_STOPPED, Interrupted, UserError
 
 #: Seconds that a restarted job waits for its predecessor: after a lost node Slurm may start it while the other still
 #: runs, where only the contact to the node was lost.
 TAKE_OVER_S = 1800.0
+
+#: Pauses between attempts to be queued again while Slurm's controller gives no answer.
+REQUEUE_PAUSES_S = (1.0, 4.0, 10.0)
+
+#: Free space below which a failure is most likely one of a full disk, in bytes.
+SCARCE_BYTES = 16 << 20
 
 
 def now():
@@ -67,7 +74,10 @@ class Job:
 
         The output goes to the log directly: srun gives unbuffered tasks a terminal, which would make progress a bar.
         """
-        with open(JobDirectory(self.directory).log, "ab") as log:
+        machine.join_ranks()
+        directory = JobDirectory(self.directory)
+        path = directory.path / f"log.rank{machine.rank()}.txt" if machine.rank() else directory.log
+        with open(path, "ab") as log:
             sys.stdout.flush()
             sys.stderr.flush()
             os.dup2(log.fileno(), 1)
@@ -90,17 +100,39 @@ class Job:
             0 done, 2 a user's mistake, 1 failed, 75 stopped with its state saved.
         """
         directory = JobDirectory(self.directory)
+        if machine.rank():
+            return self._follow_first_rank(directory)
         with contextlib.ExitStack() as held:
             try:
                 self._take_over(directory, held)
             except UserError as error:
                 print(mistake_line(str(error)), file=sys.stderr, flush=True)
                 return EXIT_FAILED
-            if directory.submission().get("attempt") != self.attempt:
+            submission = directory.submission()
+            if submission.get("attempt") != self.attempt:
                 print(f"{self.directory}: submitted anew since this job was queued; nothing to do", flush=True)
                 return 0
-            restarted = self._start(directory)
-            return self._run_stage(directory, restarted)
+            earlier = directory.state()
+            try:
+                self._start(directory, earlier)
+                guard.check_start(directory, submission, earlier)
+                self._note(directory)
+            except UserError as error:
+                return _mistaken(directory, error)
+            return self._run_stage(directory, restarted=earlier.get("attempt") == self.attempt)
+
+    def _follow_first_rank(self, directory):
+        """Run the stage as one of several processes: the first one keeps state.json and asks for the next start.
+
+        A process that is asked to stop ends well: a bad end would make srun kill the first one while it saves.
+        """
+        from galaxycgan.context import Context
+
+        again = directory.state().get("attempt") == self.attempt and directory.state().get("starts", 0) > 1
+        context = Context(created=self.created)
+        with stopping_signals(context), contextlib.suppress(Interrupted):
+            self._call_stage(again, context)
+        return 0
 
     def _take_over(self, directory, held):
         """Be the only one that runs the stage, once an earlier start of it has ended."""
@@ -110,49 +142,69 @@ class Job:
             print("an earlier start of this job still runs: waiting until it ends", flush=True)
             held.enter_context(directory.hold("run", TAKE_OVER_S))
 
-    def _start(self, directory):
-        """Note that the job runs; tell whether this same submission has run before."""
-        before = directory.state()
-        restarted = before.get("attempt") == self.attempt
+    def _start(self, directory, before):
+        """Note that the job runs, and on what."""
         starts = before.get("starts", 0) + 1
         where = f"job {slurm_job}" if (slurm_job := slurm_job_id()) else f"process {os.getpid()}"
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         host = socket.gethostname()
-        print(f"--- {now()} {self.stage} on {host}, {where}, {cores} cores, start {starts} ---", flush=True)
+        print(f"--- {now()} {self.stage} on {host}, {where}, {machine.describe()}, start {starts} ---", flush=True)
+        same = before.get("attempt") == self.attempt
+        directory.keep_reserve()
         directory.update_state(
             state="running", attempt=self.attempt, starts=starts, started=now(), finished=None, exit_code=None,
-            reason="", host=host, pid=os.getpid(), pid_start=process_start(os.getpid()),
-            job_id=slurm_job,
+            reason="", host=host, pid=os.getpid(), pid_start=process_start(os.getpid()), job_id=slurm_job,
+            code=before["code"] if same and before.get("code") else marks.code_mark(),
         )  # fmt: skip
-        return restarted
+
+    def _note(self, directory):
+        """Note what this start found: machine, versions, input."""
+        options = config.COMMANDS[self.stage][0](**self.options)
+        before = directory.starts()
+        paths = stages.inputs(self.stage, options)
+        directory.note_start(
+            {
+                "started": directory.state()["started"],
+                "host": socket.gethostname(),
+                "job_id": slurm_job_id(),
+                "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+                "cores": machine.cores(),
+                "devices": machine.devices(),
+                "memory_gib": round(machine.memory_gib(), 2),
+                "python": sys.executable,
+                "versions": marks.versions(),
+                "code": marks.code_mark(),
+                "seed": self.options.get("seed"),
+                "inputs": marks.input_records(paths, before[-1]["inputs"] if before else {}),
+            }
+        )
+
+    def _call_stage(self, restarted, context):
+        options = dict(self.options)
+        if restarted and self.stage in stages.KEEP_PROGRESS:
+            options["overwrite"] = False  # the first start has cleared away; what lies there now is to go on from
+        config.load(self.stage)(config.COMMANDS[self.stage][0](**options), context)
 
     def _run_stage(self, directory, restarted):
         from galaxycgan.context import Context
 
-        options = dict(self.options)
-        if restarted and self.stage in KEEP_PROGRESS:
-            options["overwrite"] = False  # the first start has cleared away; what lies there now is to go on from
         context = Context(created=self.created)
         with stopping_signals(context) as requeue:
             try:
-                stage_config = config.COMMANDS[self.stage][0](**options)
-                config.load(self.stage)(stage_config, context)
+                self._call_stage(restarted, context)
             except Interrupted:
                 return self._interrupted(directory, requeue())
             except UserError as error:
-                _finish(directory, "failed", EXIT_MISTAKE, str(error))
-                print(mistake_line(str(error)), file=sys.stderr, flush=True)
-                return EXIT_MISTAKE
+                return _mistaken(directory, error)
             except KeyboardInterrupt:
                 _finish(directory, "stopped", EXIT_STOPPED, "interrupted before it could save")
                 raise
             except BaseException as error:
+                words = (str(error).splitlines() or [""])[0][:300]
+                _finish(directory, "failed", EXIT_FAILED, f"{type(error).__name__}: {words}{_scarce(directory)}")
                 traceback.print_exc(file=sys.stdout)
                 sys.stdout.flush()
-                words = (str(error).splitlines() or [""])[0][:300]
-                _finish(directory, "failed", EXIT_FAILED, f"{type(error).__name__}: {words}")
                 return EXIT_FAILED
-        _finish(directory, "done", 0, "")
+        _finish(directory, "done", 0, "", result=marks.stamp(result_of(directory)))
         return 0
 
     def _interrupted(self, directory, requeue):
@@ -163,15 +215,31 @@ class Job:
             return EXIT_STOPPED
         print("warned of the time limit or of preemption: state saved, to be queued again", flush=True)
         directory.update_state(state="pending", reason="time limit or preemption: queued again")
-        try:
-            requeue()  # leaves through SystemExit where it succeeds
-        except Exception as error:
-            _finish(directory, "stopped", EXIT_STOPPED, f"time limit or preemption, not queued again: {error}")
+        for pause_s in (*REQUEUE_PAUSES_S, None):
+            try:
+                requeue()  # leaves through SystemExit where it succeeds
+            except Exception as error:  # the controller may be away for a moment
+                if pause_s is None:
+                    _finish(directory, "stopped", EXIT_STOPPED, f"time limit or preemption, not queued again: {error}")
+                else:
+                    time.sleep(pause_s)
         return EXIT_STOPPED
 
 
-def _finish(directory, state, exit_code, reason):
-    directory.update_state(state=state, exit_code=exit_code, reason=reason, finished=now())
+def _mistaken(directory, error):
+    _finish(directory, "failed", EXIT_MISTAKE, str(error))
+    print(mistake_line(str(error)), file=sys.stderr, flush=True)
+    return EXIT_MISTAKE
+
+
+def _scarce(directory):
+    """Return words about a full disk, '' where there is room: not all libraries say what made them fail."""
+    free = shutil.disk_usage(directory.path).free
+    return f" (only {free / 2**20:.1f} MiB are free in {result_of(directory)})" if free < SCARCE_BYTES else ""
+
+
+def _finish(directory, state, exit_code, reason, **more):
+    directory.update_state(state=state, exit_code=exit_code, reason=reason, finished=now(), **more)
 
 
 def mistake_line(reason):
@@ -181,7 +249,7 @@ def mistake_line(reason):
 
 def slurm_job_id():
     """Return the number of the Slurm job that this process belongs to, None outside of submitit's Slurm jobs."""
-    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+    if not machine.in_slurm():
         return None
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID")

@@ -1,6 +1,7 @@
 """Jobs as detached processes of this machine: starting, watching, stopping. ``python -m galaxycgan.cluster.local DIR``
-is such a process. Knows no queue."""
+is such a process. Knows no order of jobs: that is `galaxycgan.cluster.driver`'s."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,26 +16,34 @@ from galaxycgan.cluster.rundir import JobDirectory
 KILL_AFTER_S = 30.0
 
 
-def start(directory, submission):
+def start(directory, cwd):
     """Start the job of a directory as a process of its own that outlives this one.
 
     Parameters
     ----------
     directory : JobDirectory
         Its submission is already written.
-    submission : dict
-        Gives the working directory.
+    cwd : str
+        Where it runs.
 
     Returns
     -------
-    dict
-        Entries for submission.json that find the process again.
+    subprocess.Popen
     """
-    command = [sys.executable, "-u", "-m", "galaxycgan.cluster.local", str(directory.path.absolute())]
-    with open(directory.log, "ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=submission["cwd"], start_new_session=True
+    return detached("galaxycgan.cluster.local", [directory.path.absolute()], directory.log, cwd)
+
+
+def detached(module, arguments, log, cwd):
+    """Start ``python -m MODULE ARGUMENTS`` in a session of its own, its output going to a log."""
+    command = [sys.executable, "-u", "-m", module, *map(str, arguments)]
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=cwd, start_new_session=True
         )
+
+
+def address(process):
+    """Return the entries of submission.json by which a process is found again."""
     return {"pid": process.pid, "pid_start": process_start(process.pid), "host": socket.gethostname()}
 
 
@@ -64,7 +73,8 @@ def stop(where, patience_s=KILL_AFTER_S):
     bool
         False where it had to be killed.
     """
-    os.kill(where["pid"], signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(where["pid"], signal.SIGTERM)
     end = time.monotonic() + patience_s
     while alive(where):
         if time.monotonic() > end:

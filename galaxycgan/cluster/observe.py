@@ -3,6 +3,7 @@
 import dataclasses
 
 from galaxycgan.cluster import local, slurm
+from galaxycgan.cluster.rundir import JobDirectory
 
 #: States after which nothing happens without a new submission.
 ENDED = {"done", "failed", "stopped", "killed"}
@@ -36,15 +37,16 @@ class Observation:
     exit_code: int = 0
 
 
-def observe(directory, queue=slurm.queue):
+def observe(directory, view=None):
     """Return how the job of a directory stands.
 
     Parameters
     ----------
     directory : JobDirectory
-    queue : callable
-        Returns Slurm's queue as `slurm.queue` does; called only where Slurm has to be asked.
+    view : slurm.View, optional
+        What Slurm said already; give one to look at many jobs with few questions.
     """
+    view = view or slurm.View()
     if not directory.exists():
         return Observation("")
     submission, said = directory.submission(), directory.state()
@@ -53,9 +55,11 @@ def observe(directory, queue=slurm.queue):
     host = said.get("host", "") if started else ""
     if not started or state not in ("done", "failed"):
         if submission["cluster"] == "slurm":
-            state, reason, host = _ask_slurm(submission, started, state, reason, host, queue)
+            state, reason, host = _ask_slurm(submission, started, state, reason, host, view)
         elif state in ("pending", "running"):
             state, reason = _ask_process(said if started else submission, state)
+    if not started and state in ("stopped", "killed", "pending") and not submission.get("cancelled"):
+        state, reason = _parents_word(submission, state, reason)
     if state == "killed" and submission.get("cancelled"):
         state, reason = "stopped", "cancelled"
     exit_code = said.get("exit_code") if started and state == said.get("state") else None
@@ -77,19 +81,34 @@ def _ask_process(where, state):
     if living is None:
         return state, f"on {where['host']}, can't be checked from here"
     if living:
-        return state, ""
+        return state, "waits for its turn" if where.get("driver") else ""
     return "killed", f"process {where['pid']} is gone without a word (killed, out of memory, or the machine restarted)"
 
 
-def _ask_slurm(submission, started, state, reason, host, queue):
+def _parents_word(submission, state, reason):
+    """Say what became of a job that never started because of the earlier stages that it needs."""
+    for parent in submission.get("after", ()):
+        job = JobDirectory(parent["job"])
+        said = job.state()
+        if said.get("state") in ("failed", "stopped") and state != "pending":
+            why = f": {said['reason']}" if said.get("reason") else ""
+            return "stopped", f"cancelled, for {parent['name']} is {said['state']}{why}"
+        if said.get("state") != "done" and state != "pending":
+            return "stopped", f"cancelled, for {parent['name']} did not end well"
+        if said.get("state") != "done" and reason in ("", "waits: Dependency", "waits for its turn"):
+            return state, f"waits for {parent['name']}"
+    return state, reason
+
+
+def _ask_slurm(submission, started, state, reason, host, view):
     """Check the word of a job against Slurm's; return state, reason and nodes."""
     job_id = submission.get("job_id")
     if not job_id:
         return "killed", "it was never queued", host
-    rows = queue()
+    rows = view.queue
     if rows is None:
         return state, "Slurm gives no answer", host
-    word, why, nodes = rows.get(job_id) or (slurm.accounted(job_id), "", "")
+    word, why, nodes = rows.get(job_id) or (view.accounted(job_id), "", "")
     if word in slurm.WAITING:
         return "pending", (reason if started and state == "pending" else "") or _waits(why), ""
     if word in slurm.RUNNING:
@@ -115,3 +134,10 @@ def _waits(why):
 def _where(submission, said, host):
     number = submission.get("job_id") or said.get("pid") or submission.get("pid") or ""
     return " ".join(str(word) for word in (submission["cluster"], number, host or submission.get("host", "")) if word)
+
+
+def worst(observations):
+    """Return the exit code that stands for many jobs: 0 where all are done, else that of the first that failed."""
+    codes = [seen.exit_code for seen in observations]
+    failed = [code for code in codes if code not in (0, 75)]
+    return (failed or [code for code in codes if code] or [0])[0]

@@ -2,8 +2,10 @@
 
 import dataclasses
 import difflib
+import shlex
 import types
 import typing
+from pathlib import Path
 
 from galaxycgan.errors import UserError
 from galaxycgan.resources import find
@@ -31,8 +33,12 @@ class Profile:
         Seconds before the limit at which the job is told to save.
     array_parallelism : int
         Elements of a job array that run at once.
+    container : str
+        Image in which Python runs, by ``apptainer exec`` (``--nv`` where GPUs are asked for).
+    container_args : tuple of str
+        Further arguments of ``apptainer exec``, such as ``--bind=/scratch``.
     python : str
-        Command that starts Python on the node, such as ``apptainer exec --nv galaxycgan.sif python``.
+        Command that starts Python on the node or in the container, such as ``/path/to/venv/bin/python``.
     modules, setup : tuple of str
         ``module load`` arguments and shell lines, run on the node before Python.
     srun_args : tuple of str
@@ -54,11 +60,21 @@ class Profile:
     time_minutes: int = 60
     signal_delay_s: int = 120
     array_parallelism: int = 64
+    container: str | None = None
+    container_args: tuple[str, ...] = ()
     python: str | None = None
     modules: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     srun_args: tuple[str, ...] = ()
     additional: dict[str, str | int | float | bool] = dataclasses.field(default_factory=dict)
+
+    def command(self):
+        """Return the command that starts Python on the node; None for the Python that submits."""
+        if not self.container:
+            return self.python
+        gpus = ["--nv"] if self.gpus_per_node or "gpu" in (self.gres or "") else []
+        words = ["apptainer", "exec", *gpus, *self.container_args, self.container]
+        return f"{shlex.join(words)} {self.python or 'python'}"
 
     def asked(self):
         """Return what differs from asking nothing, and the time limit."""
@@ -130,8 +146,7 @@ def _check_together(path, profile):
             f"{path}: signal_delay_s = {profile.signal_delay_s} is no less than time_minutes = {profile.time_minutes}; "
             "the job would be told to stop before it starts"
         )
-    if profile.nodes * profile.tasks_per_node > 1:
-        raise UserError(
-            f"{path}: nodes = {profile.nodes}, tasks_per_node = {profile.tasks_per_node}: every stage runs as one "
-            "process; set both to 1"
-        )
+    if profile.container and not Path(profile.container).exists():
+        raise UserError(f"{path}: container = {profile.container!r}: no such file")
+    if profile.container_args and not profile.container:
+        raise UserError(f"{path}: container_args without container")

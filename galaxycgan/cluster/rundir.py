@@ -1,8 +1,8 @@
 """The job directory of a submitted stage: what was asked, how it stands, what it wrote. Knows no cluster and no stage.
 
 ``submission.json`` is written by the one who submits, ``state.json`` by the one who submits until the job has started
-and by the job from then on, ``log.txt`` gets all that the job prints. The directory is closed to others (mode 0700),
-for what a cluster unpickles in it is executed.
+and by the job from then on, ``starts.jsonl`` gets a line for each start, ``log.txt`` all that the job prints. The
+directory is closed to others (mode 0700), for what a cluster unpickles in it is executed.
 """
 
 import contextlib
@@ -13,10 +13,16 @@ import time
 from pathlib import Path
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import read_json, write_json
+from galaxycgan.files import append_record, read_json, read_records, write_json
 
 #: What `open` says where a filesystem has no locks (Lustre without -o flock): then there is none to be had.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+
+#: Bytes at the end of a log for each line that is wanted of it.
+TAIL_BYTES = 4096
+
+#: Bytes kept aside in a job directory, so that a job can tell how it ended though the disk is full.
+RESERVE_BYTES = 32 << 10
 
 
 class JobDirectory:
@@ -63,8 +69,29 @@ class JobDirectory:
         write_json(self.path / "submission.json", submission)
 
     def write_state(self, state):
-        """Replace state.json."""
-        write_json(self.path / "state.json", state)
+        """Replace state.json; where the disk is full, at the cost of the reserve."""
+        try:
+            write_json(self.path / "state.json", state)
+        except UserError:
+            if not (self.path / "reserve").exists():
+                raise
+            (self.path / "reserve").unlink()
+            write_json(self.path / "state.json", state)
+
+    def keep_reserve(self):
+        """Set bytes aside for the last word."""
+        if not (self.path / "reserve").exists():
+            with contextlib.suppress(OSError):
+                (self.path / "reserve").write_bytes(os.urandom(RESERVE_BYTES))
+
+    def starts(self):
+        """Return what was noted at each start, as dicts; [] before the first."""
+        path = self.path / "starts.jsonl"
+        return read_records(path) if path.exists() else []
+
+    def note_start(self, record):
+        """Add what one start found."""
+        append_record(self.path / "starts.jsonl", record)
 
     def restore(self, submission, state):
         """Put back what was there before a submission that failed."""
@@ -113,26 +140,19 @@ class JobDirectory:
 
 
 def find_job(text):
-    """Return the `JobDirectory` that belongs to a run directory or a result file.
-
-    Raises
-    ------
-    UserError
-        Where nothing was submitted for it.
-    """
+    """Return the `JobDirectory` that belongs to a run directory or a result file; None where there is none."""
     for path in (Path(text), Path(text) / "job", Path(text.rstrip("/") + ".job")):
         directory = JobDirectory(path)
         if directory.exists():
             return directory
-    there = "" if Path(text).exists() else "no such file or directory, and "
-    raise UserError(f"{text}: {there}nothing was submitted for it; galaxycgan status lists what was")
+    return None
 
 
 def find_jobs(places=("runs", "catalogs")):
     """Return the `JobDirectory` of all that was submitted below some directories, oldest submission first."""
     found = set()
     for place in map(Path, places):
-        for pattern in ("*/job", "*/*/job", "*.job", "*/*.job"):
+        for pattern in ("*/job", "*/*/job", "*/*/*/job", "*.job", "*/*.job", "*/*/*.job"):
             found.update(path for path in place.glob(pattern) if JobDirectory(path).exists())
     return sorted(map(JobDirectory, found), key=lambda job: (job.submission().get("submitted", ""), str(job.path)))
 
@@ -140,4 +160,16 @@ def find_jobs(places=("runs", "catalogs")):
 def result_of(directory):
     """Return the run directory or the result file that a job directory belongs to."""
     path = directory.path
+    if path.parent.name == "job" or path.parent.suffix == ".job":  # a part of a result
+        path = path.parent
     return path.parent if path.name == "job" else path.with_name(path.name.removesuffix(".job"))
+
+
+def last_lines(directory, count):
+    """Return the last lines of a job's log that say something."""
+    if not directory.log.exists():
+        return []
+    with open(directory.log, "rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - TAIL_BYTES * count, 0))
+        lines = file.read().decode(errors="replace").splitlines()
+    return [line.strip() for line in lines if line.strip()][-count:]

@@ -1,6 +1,7 @@
 """Jobs on Slurm: whether it answers, submission through submitit, what its queue says. Knows nothing of stages."""
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -33,57 +34,123 @@ def answers(timeout_s=2.0):
     return False, "sinfo names no partition"
 
 
-def start(directory, submission, job, profile):
-    """Submit a job.
+def start(jobs, folder, name, profile, parents=(), throttle=0):
+    """Submit jobs: one as itself, several as job arrays.
 
     Parameters
     ----------
-    directory : JobDirectory
-    submission : dict
-        Gives the stage and the profile's path.
-    job : Job
-        What submitit pickles.
+    jobs : list of (JobDirectory, Job)
+        What submitit pickles, and where each writes.
+    folder : Path
+        For the script and the pickles; closed to others.
+    name : str
+        Of the job in the queue.
     profile : Profile
+    parents : sequence of str
+        Numbers of jobs that must end well before; where one doesn't, Slurm cancels these.
+    throttle : int
+        Elements that run at once; 0: as the profile says.
 
     Returns
     -------
-    dict
-        The job's number, for submission.json.
+    list of str
+        The jobs' numbers.
 
     Raises
     ------
     UserError
-        With sbatch's own words where it refuses.
+        With sbatch's own words where it refuses; then none of the jobs stays in the queue.
     """
     if not shutil.which("sbatch") or not shutil.which("srun"):
         raise UserError("--cluster slurm: there is no sbatch and srun on this machine; use --cluster local")
+    chunks = split(jobs, most_elements() if len(jobs) > 1 else 1)
+    throttles, turns = shares(throttle or profile.array_parallelism, len(chunks))
+    numbers, arrays = [], []
+    try:
+        for k, chunk in enumerate(chunks):
+            waits = {"afterok": list(parents)} if parents else {}
+            if k >= turns:  # more arrays than elements may run at once: each waits until an earlier one has ended
+                waits["afterany"] = [arrays[k - turns]]
+            numbers += _submit(chunk, folder, name, profile, waits, throttles[k])
+            arrays.append(numbers[-1].partition("_")[0])
+    except UserError:
+        cancel(*arrays)
+        raise
+    return numbers
+
+
+def _submit(chunk, folder, name, profile, waits, throttle):
+    """Submit one job or one array; return the numbers."""
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    folder = directory.path.absolute() / "slurm"
+    if len(chunk) == 1:
+        log = chunk[0][0].log.absolute()
+    else:  # links with the elements' numbers: what Slurm itself says goes to each one's own log, too
+        links = folder / f"logs-{os.urandom(4).hex()}"
+        links.mkdir(parents=True)
+        for number, (directory, _) in enumerate(chunk):
+            (links / f"{number}.txt").symlink_to(directory.log.absolute())
+        log = links / "%a.txt"
+    asked = parameters(profile, name, log, waits) | {"array_parallelism": throttle}
     with own_environment():
-        executor = submitit.SlurmExecutor(folder=folder / "%j", max_num_timeout=MAX_REQUEUES, python=profile.python)
-        executor.update_parameters(**parameters(profile, submission["stage"], directory.log.absolute()))
+        python = profile.command()
+        executor = submitit.SlurmExecutor(folder=folder / "%j", max_num_timeout=MAX_REQUEUES, python=python)
+        executor.update_parameters(**asked)
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
-                submitted = executor.submit(job)
+                with executor.batch():
+                    submitted = [executor.submit(job) for _, job in chunk]
+                return [job.job_id for job in submitted]
         except (FailedJobError, FailedSubmissionError) as error:
-            for path in folder.glob("*.pkl"):
-                path.unlink()
-            for path in folder.glob(".submission_file_*.sh"):
-                path.unlink()
-            hint = f" (profile {submission['profile']})" if submission["profile"] else ""
-            raise UserError(f"Slurm refused the job: {plain_words(str(error))}{hint}") from None
-    return {"job_id": submitted.job_id}
+            for pattern in ("*.pkl", ".submission_file_*.sh"):
+                for path in folder.glob(pattern):
+                    path.unlink()
+            raise UserError(f"Slurm refused the job: {plain_words(str(error))}") from None
 
 
-def parameters(profile, stage, log):
+def split(jobs, most):
+    """Return jobs in chunks of at most `most`, as equal as can be."""
+    count = -(-len(jobs) // most)
+    return [jobs[k * len(jobs) // count : (k + 1) * len(jobs) // count] for k in range(count)]
+
+
+def shares(throttle, arrays):
+    """Share a throttle out to several arrays.
+
+    Returns
+    -------
+    list of int, int
+        Elements of each that run at once, and how many of the arrays may run at the same time.
+    """
+    if arrays <= throttle:
+        return [throttle // arrays + (k < throttle % arrays) for k in range(arrays)], arrays
+    return [1] * arrays, throttle
+
+
+def most_elements():
+    """Return how many elements an array of this cluster may have: MaxArraySize; 1,000 where Slurm doesn't tell."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", ask(["scontrol", "show", "config"]) or "", re.MULTILINE)
+    return max(int(found[1]), 1) if found else 1000
+
+
+def parameters(profile, name, log, waits=None):
     """Return submitit's parameters for a profile.
 
     Since Slurm 22.05 srun doesn't take --cpus-per-task over from sbatch, so it is given to both. All output goes to one
     log, srun's and Slurm's own words included.
+
+    Parameters
+    ----------
+    profile : Profile
+    name : str
+        Of the job.
+    log : Path
+        Its file name may be ``%a.txt``: the element's number.
+    waits : dict of str to list of str
+        Kind of dependency -> job numbers.
     """
-    output = str(log).replace("%", "%%")
+    output = str(log.parent).replace("%", "%%") + f"/{log.name}"
     srun_args = [f"--output={output}", f"--error={output}", "--open-mode=append", "--kill-on-bad-exit=1"]
     if profile.cpus_per_task:
         srun_args.append(f"--cpus-per-task={profile.cpus_per_task}")
@@ -94,16 +161,20 @@ def parameters(profile, stage, log):
         "gpus_per_node": profile.gpus_per_node, "gres": profile.gres, "cpus_per_task": profile.cpus_per_task,
         "mem": f"{round(profile.mem_gb * 1024)}M" if profile.mem_gb else None,
     }  # fmt: skip
+    further = {"output": output, "error": output, "requeue": True}
+    if waits:
+        further["dependency"] = ",".join(":".join([kind, *numbers]) for kind, numbers in waits.items())
+        # without it a job whose parent failed waits for ever
+        further["kill-on-invalid-dep"] = "yes"
     return {
         **{key: value for key, value in chosen.items() if value is not None},
-        "job_name": f"galaxycgan-{stage}",
+        "job_name": f"galaxycgan-{name}",
         "time": profile.time_minutes,
         "signal_delay_s": profile.signal_delay_s,
-        "array_parallelism": profile.array_parallelism,
         "wckey": None,  # submitit's default key is refused where keys are enforced
         "setup": [*loads, *profile.setup, "export SUBMITIT_LOG_LEVEL=ERROR"],
         "srun_args": [*srun_args, *profile.srun_args],
-        "additional_parameters": {"output": output, "error": output, "requeue": True, **profile.additional},
+        "additional_parameters": further | profile.additional,
     }
 
 
@@ -127,42 +198,47 @@ def plain_words(text):
     return "; ".join(dict.fromkeys(line for line in lines if line)) or "no reason given"
 
 
-def queue():
-    """Ask Slurm for this user's jobs, those that ended a few minutes ago included.
+class View:
+    """What Slurm says of this user's jobs; each question is asked once."""
 
-    Returns
-    -------
-    dict or None
-        Job number -> (Slurm's word for its state, reason, nodes); None where Slurm doesn't answer.
-    """
-    command = ["squeue", "-h", "-t", "all", "-u", str(os.geteuid()), "--array", "-o", "%i|%T|%r|%N"]
-    told = _ask(command)
-    if told is None:
-        return None
-    rows = (line.strip().split("|") for line in told.splitlines() if line.count("|") == 3)
-    return {number: (state, reason, nodes) for number, state, reason, nodes in rows}
+    @functools.cached_property
+    def queue(self):
+        """Job number -> (Slurm's word for its state, reason, nodes); None where Slurm doesn't answer.
 
+        Jobs that ended a few minutes ago are in it.
+        """
+        told = ask(["squeue", "-h", "-t", "all", "-u", str(os.geteuid()), "--array", "-o", "%i|%T|%r|%N"])
+        if told is None:
+            return None
+        rows = (line.strip().split("|") for line in told.splitlines() if line.count("|") == 3)
+        return {number: (state, reason, nodes) for number, state, reason, nodes in rows}
 
-def accounted(job_id):
-    """Return Slurm's last word for a job that has left the queue, '' on clusters without accounting."""
-    told = _ask(["sacct", "-X", "-n", "-P", "-j", job_id, "-o", "State"]) or ""
-    return (told.split() or [""])[0]
+    def accounted(self, job_id):
+        """Return Slurm's last word for a job that has left the queue, '' on clusters without accounting."""
+        return self._accounted(job_id.partition("_")[0]).get(job_id, "")
+
+    @functools.cache  # noqa: B019 (a view lives for one look)
+    def _accounted(self, array):
+        told = ask(["sacct", "-X", "-n", "-P", "-j", array, "-o", "JobID,State"]) or ""
+        rows = (line.split("|") for line in told.splitlines() if line.count("|") == 1)
+        return {number: (word.split() or [""])[0] for number, word in rows}
 
 
 def preempted(job_id):
     """Tell whether a running job is in the grace time of its preemption."""
-    told = _ask(["scontrol", "-o", "show", "job", job_id]) or ""
+    told = ask(["scontrol", "-o", "show", "job", job_id]) or ""
     return "JobState=RUNNING" in told and bool(re.search(r"\bPreemptTime=\d", told))
 
 
-def cancel(job_id):
-    """Take a job from the queue or end it: the stage is told to save, Slurm kills it after its KillWait."""
-    told = subprocess.run(["scancel", job_id], capture_output=True, text=True)
-    if told.returncode:
-        raise UserError(f"scancel {job_id}: {plain_words(told.stderr)}")
+def cancel(*numbers):
+    """Take jobs from the queue or end them: the stage is told to save, Slurm kills it after its KillWait."""
+    for some in split(list(numbers), 200) if numbers else []:
+        told = subprocess.run(["scancel", *some], capture_output=True, text=True)
+        if told.returncode:
+            raise UserError(f"scancel {' '.join(some[:3])}: {plain_words(told.stderr)}")
 
 
-def _ask(command, timeout_s=20.0):
+def ask(command, timeout_s=20.0):
     try:
         told = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     except (OSError, subprocess.TimeoutExpired):

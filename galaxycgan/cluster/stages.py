@@ -1,7 +1,6 @@
 """What a submission has to know of each stage: where its result goes, which files it reads. Opens none of them."""
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 from galaxycgan import config
@@ -15,6 +14,12 @@ FILE_RESULTS = {"convert", "classify"}
 #: others replace the old result by the new one at their end.
 KEEP_PROGRESS = {"train_gan", "train_classifier"}
 
+#: stage -> options whose values make parts of one result: elements of an array over them share the result's place.
+PARTS = {"generate": ("shard",)}
+
+#: Stages that run as several processes (ranks), on one node or more.
+SEVERAL_RANKS = frozenset({"train_gan"})
+
 #: Options that say how a stage runs, not what it makes: they may change when it is submitted again.
 MANNER = {"threads", "device", "checkpoint_every", "overwrite"}
 
@@ -22,11 +27,14 @@ MANNER = {"threads", "device", "checkpoint_every", "overwrite"}
 INPUTS = {
     "convert": ("ids", "images", "table"),
     "train_gan": ("store",),
-    "generate": ("gan", "recipe"),
+    "generate": ("gan", "recipe", "table"),
     "train_classifier": ("store", "gan"),
     "classify": ("model", "store"),
-    "evaluate": ("real", "gan"),
+    "evaluate": ("real", "synthetic", "gan"),
 }
+
+#: stage -> what an empty option means, where that is there; elsewhere it means nothing.
+DEFAULTS = {"convert": {"ids": "data/HSC_ids.npy", "table": "data/2018_02_23-all_objects.csv"}}
 
 #: Options that name a store, and those that name a run directory, with the stage that makes it.
 STORES = {"store", "real"}
@@ -51,20 +59,24 @@ def resolve(stage, options):
         name = find("recipe", options.recipe).stem
         return dataclasses.replace(options, out=str(Path("catalogs/generated") / name))
     if stage == "evaluate" and not options.out:
-        return dataclasses.replace(options, out=str(Path(options.gan) / "evaluation"))
+        place = Path(options.synthetic).parent if options.synthetic else Path(options.gan)
+        return dataclasses.replace(options, out=str(place / "evaluation"))
     if stage == "train_classifier" and "gan" in options.augment and not options.gan:
         return dataclasses.replace(options, gan=config.TrainGan().run)
     return options
 
 
-def result_path(stage, options):
-    """Return where a stage's result goes: a directory, or a file for `FILE_RESULTS`."""
+def result_path(stage, options, may_vary=False):
+    """Return where a stage's result goes: a directory, or a file for `FILE_RESULTS`.
+
+    With `may_vary` the place is that of an array, below which the results of its elements go.
+    """
     name = config.STAGES[stage]
     path = Path(getattr(options, name))
     if str(path) in ("", "."):
         raise UserError(f"--{name}: name a {'file' if stage in FILE_RESULTS else 'directory'} for the result")
     is_file = stage in FILE_RESULTS
-    if path.exists() and path.is_dir() == is_file:
+    if not may_vary and path.exists() and path.is_dir() == is_file:
         kinds = ("file", "directory") if is_file else ("directory", "file")
         raise UserError(f"--{name} {path}: must be a {kinds[0]}, is a {kinds[1]}")
     return path
@@ -73,11 +85,27 @@ def result_path(stage, options):
 def job_path(stage, options):
     """Return the job directory of a stage: in the run directory, or beside the result file."""
     path = result_path(stage, options)
-    return path.with_name(path.name + ".job") if stage in FILE_RESULTS else path / "job"
+    place = path.with_name(path.name + ".job") if stage in FILE_RESULTS else path / "job"
+    return place / ",".join(part) if (part := _part(stage, options)) else place
 
 
-def inputs(stage, options):
+def _part(stage, options):
+    """Return which part of a result a task makes, as words ``shard=3``; [] for the whole."""
+    fields = {item.name: item for item in dataclasses.fields(options)}
+    names = [name for name in PARTS.get(stage, ()) if name in fields]
+    return [f"{name}={getattr(options, name)}" for name in names if getattr(options, name) != fields[name].default]
+
+
+def inputs(stage, options, promised=()):
     """Return what a stage reads, by option; fails early where it isn't there.
+
+    Parameters
+    ----------
+    stage : str
+    options : dataclass
+        The stage's own.
+    promised : container of str
+        Options that name what an earlier stage will make: left out.
 
     Returns
     -------
@@ -92,6 +120,8 @@ def inputs(stage, options):
     found = {}
     for name in INPUTS[stage]:
         text = getattr(options, name)
+        if name in promised or _needless(stage, name, options):
+            continue
         if name == "recipe":
             found[name] = find("recipe", text)
         elif name in STORES and not text:
@@ -99,13 +129,24 @@ def inputs(stage, options):
         elif name in RUNS:
             if text:
                 found[name] = _run_directory(name, text)
-        elif not Path(text).exists():
-            raise UserError(f"{text}: no such file (--{name})")
-        else:
-            found[name] = Path(text)
-    if stage == "convert" and not options.bands:
+        elif path := _file(name, text, DEFAULTS.get(stage, {}).get(name)):
+            found[name] = path
+    if stage == "convert" and not options.bands and options.images.endswith(".npy"):
         raise UserError("--bands is required, such as --bands g,r,i: nothing in the files tells the order of the bands")
     return found
+
+
+def _needless(stage, name, options):
+    """Tell whether a stage does without an input that isn't there: a catalog may be judged without its GAN."""
+    return (stage, name) == ("evaluate", "gan") and bool(options.synthetic) and not Path(options.gan).exists()
+
+
+def _file(name, text, default):
+    """Return a file that is read, None where an empty option means none."""
+    if text and not Path(text).exists():
+        raise UserError(f"{text}: no such file (--{name})")
+    path = Path(text or default or "")
+    return path if path.exists() and (text or default) else None
 
 
 def _only_store(name):
@@ -136,24 +177,6 @@ def find_stores(stage, options):
     from galaxycgan.catalogs.store import find_store
 
     return dataclasses.replace(options, **{name: str(find_store("")) for name in empty})
-
-
-def stamps(paths):
-    """Return a mark of each input that changes when the input does: size and time of its files, content of a recipe.
-
-    Parameters
-    ----------
-    paths : dict of str to Path
-    """
-    return {name: _stamp(path) for name, path in paths.items()}
-
-
-def _stamp(path):
-    if path.suffix == ".toml":
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file())
-    marks = [(file.name, (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
-    return hashlib.sha256(repr(marks).encode()).hexdigest()
 
 
 def differences(stage, earlier, wanted):

@@ -1,0 +1,273 @@
+"""Submitting a plan: what is left to do of it, what is noted, and starting that on a cluster. Knows no command line.
+
+All of a plan is submitted or nothing: where Slurm refuses one job, the others are taken back.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from galaxycgan.cluster import driver, group, local, marks, slurm, stages
+from galaxycgan.cluster.jobs import Job, now
+from galaxycgan.cluster.observe import ENDED, Observation, observe, worst
+from galaxycgan.cluster.rundir import JobDirectory
+from galaxycgan.errors import UserError
+from galaxycgan.provenance import created_now
+
+
+@dataclasses.dataclass
+class Item:
+    """One task of a plan and how it stands.
+
+    Attributes
+    ----------
+    task : Task
+    batch : Batch
+    directory : JobDirectory
+    inputs : dict
+        Marks of what it reads.
+    seen : Observation or None
+        How the job stands that makes another submission needless; None where there is something to start.
+    offset : int
+        Bytes of its log that are old.
+    """
+
+    task: object
+    batch: object
+    directory: JobDirectory
+    inputs: dict
+    seen: Observation | None = None
+    offset: int = 0
+
+
+def prepare(plan):
+    """Name the stores that empty options mean, and mark all input; return the plan's `Item`s.
+
+    Opens stores where there are several to choose from.
+    """
+    items, stamp = [], functools.cache(marks.stamp)
+    for batch in plan.batches:
+        for task in batch.tasks:
+            task = dataclasses.replace(task, options=stages.find_stores(task.stage, task.options))
+            paths = stages.inputs(task.stage, task.options, task.promised)
+            inputs = {name: stamp(path) for name, path in paths.items()}
+            items.append(Item(task, batch, JobDirectory(task.job_path), inputs))
+    return items
+
+
+def survey(items):
+    """Find out what of a plan is left to do: sets each item's `seen`.
+
+    What comes after something that has to be started has to be started too.
+    """
+    view, starting = slurm.View(), set()
+    for item in items:
+        wanted = dataclasses.asdict(item.task.options)
+        item.seen = standing(item.task, item.directory, wanted, item.inputs, view)
+        if item.seen and starting & set(item.batch.after):
+            if item.seen.state not in ENDED | {"pending"}:
+                raise UserError(
+                    f"{item.task.result}: is {item.seen.state} ({item.seen.where}), but what it reads is to be made "
+                    f"anew; galaxycgan cancel {item.task.result} first"
+                )
+            item.seen = None
+        if item.seen is None:
+            starting.add(item.batch.name)
+
+
+def standing(task, directory, wanted, inputs=None, view=None):
+    """Decide about a directory that may have been submitted before.
+
+    Returns
+    -------
+    Observation or None
+        How the job stands that makes another submission needless; None where there is something to start.
+
+    Raises
+    ------
+    UserError
+        Where the directory belongs to another request, or to one that still runs and shall be overwritten.
+    """
+    if not directory.exists():
+        return None
+    submission, seen = directory.submission(), observe(directory, view)
+    stages.refuse_other_stage(task.stage, task.result, submission)
+    if wanted.get("overwrite"):
+        if seen.state not in ENDED:
+            raise UserError(
+                f"{task.result}: is {seen.state} ({seen.where}); galaxycgan cancel {task.result} before --overwrite"
+            )
+        return None
+    stages.refuse_other_options(task.stage, task.result, submission, wanted)
+    if seen.state not in ENDED:
+        return seen
+    same = inputs is None or inputs == {name: submission["inputs"].get(name) for name in inputs}
+    return seen if seen.state == "done" and task.result.exists() and same else None
+
+
+@contextlib.contextmanager
+def made(directories):
+    """Make job directories; take away what was made when the block fails before anything was submitted."""
+    missing = [
+        path for directory in directories for path in (directory.path, *directory.path.parents) if not path.exists()
+    ]
+    try:
+        for directory in directories:
+            directory.make()
+        yield
+    except BaseException:
+        for directory in directories:
+            if directory.path in missing and not directory.exists():
+                shutil.rmtree(directory.path, ignore_errors=True)
+        for path in sorted(set(missing), key=lambda path: -len(path.parts)):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def start(plan, items, cluster, how, records):
+    """Start what is left to do of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    items : list of Item
+        Those without `seen` are started.
+    cluster : {'slurm', 'local', 'debug'}
+    how : config.Submit
+    records : Group or None
+        Where an array or a pipeline keeps its own.
+
+    Raises
+    ------
+    UserError
+        Where the cluster refuses; then all is as it was.
+    """
+    fresh = [item for item in items if item.seen is None]
+    before = [(item.directory, item.directory.submission(), item.directory.state()) for item in fresh]
+    attempt = os.urandom(8).hex()
+    group_before = records.record() if records else {}
+    try:
+        if records:
+            records.write(group.describe(plan, records) | {"max_jobs": how.max_jobs or 1, "cluster": cluster})
+        for item in fresh:
+            _write_down(item, items, cluster, how, attempt if records else "")
+        if cluster == "slurm":
+            _start_on_slurm(plan, items, how, records)
+        elif cluster == "local":
+            _start_here(fresh, records, attempt)
+    except BaseException:
+        for directory, submission, state in before:
+            directory.restore(submission, state)
+        if records:
+            records.write(group_before)
+        raise
+
+
+def _write_down(item, items, cluster, how, group_attempt):
+    """Write submission.json and the first state.json of an item."""
+    directory, overwrite = item.directory, getattr(item.task.options, "overwrite", False)
+    submission = _submission(item, items, cluster, how, {} if overwrite else directory.submission())
+    if group_attempt:
+        submission["group_attempt"] = group_attempt
+    starts = 0 if overwrite else directory.state().get("starts", 0)
+    directory.write_submission(submission)
+    directory.write_state({"state": "pending", "starts": starts})
+    if overwrite:
+        directory.log.unlink(missing_ok=True)
+    item.offset = directory.log.stat().st_size if directory.log.exists() else 0
+
+
+def _submission(item, items, cluster, how, earlier):
+    """Return what submission.json shall say."""
+    parents = [other for other in items if other.batch.name in item.batch.after]
+    return {
+        "stage": item.task.stage,
+        "config": dataclasses.asdict(item.task.options),
+        "inputs": item.inputs,
+        "promised": sorted(item.task.promised),
+        "after": [
+            {
+                "name": parent.task.name,
+                "job": str(parent.directory.path.absolute()),
+                "stage": parent.task.stage,
+                "config": dataclasses.asdict(parent.task.options),
+                "created": parent.directory.submission()["created"],
+            }
+            for parent in parents
+        ],
+        "created": earlier.get("created") or created_now(),
+        "submitted": now(),
+        "attempt": os.urandom(8).hex(),
+        "cluster": cluster,
+        "profile": item.batch.profile_path,
+        "resources": item.batch.profile.asked() if cluster == "slurm" else {},
+        "changed": how.changed,
+        "cwd": str(Path.cwd()),
+        "argv": sys.argv,
+        "python": sys.executable,
+        "versions": marks.versions(),
+        "code": marks.code_mark(),
+    }
+
+
+def _start_on_slurm(plan, items, how, records):
+    """Submit batch by batch, each after those that it needs."""
+    submitted = []
+    try:
+        for batch in plan.batches:
+            own = [item for item in items if item.batch is batch and item.seen is None]
+            if not own:
+                continue
+            waits = sorted({_awaited(item) for item in items if item.batch.name in batch.after} - {""})
+            folder = (records.path if records else own[0].directory.path).absolute() / "slurm"
+            jobs = [(item.directory, Job.of(item.directory)) for item in own]
+            name = own[0].task.stage if len(own) == 1 else f"{own[0].task.stage}-array"
+            numbers = slurm.start(jobs, folder, name, batch.profile, waits, how.max_jobs)
+            submitted += numbers
+            for item, number in zip(own, numbers, strict=True):
+                item.directory.write_submission(item.directory.submission() | {"job_id": number})
+    except UserError as error:
+        slurm.cancel(*submitted)
+        hint = f" (profile {batch.profile_path})" if batch.profile_path else ""
+        raise UserError(f"{error}{hint}") from None
+
+
+def _awaited(item):
+    """Return the number by which a later job waits for an item; '' where it is done.
+
+    All elements of a new array go by the array's own number: a list of a thousand would be too long for sbatch.
+    """
+    number = item.directory.submission().get("job_id", "")
+    if item.seen is None:
+        return number.partition("_")[0]
+    return "" if item.seen.state == "done" else number
+
+
+def _start_here(fresh, records, attempt):
+    """Start the one job as a process, or the driver of many."""
+    cwd = str(Path.cwd())
+    if not records:
+        item = fresh[0]
+        where = local.address(local.start(item.directory, cwd))
+        item.directory.write_submission(item.directory.submission() | where)
+        return
+    process = local.detached(
+        "galaxycgan.cluster.driver", [records.path.absolute(), attempt], records.directory.log, cwd
+    )
+    where = local.address(process) | {"driver": True}
+    records.write(records.record() | {"driver": where})
+    for item in fresh:
+        item.directory.write_submission(item.directory.submission() | where)
+
+
+def run_here(fresh, records):
+    """Run jobs in this process, one after the other; return their exit code as `worst` does."""
+    if not records:
+        return Job.of(fresh[0].directory).run()
+    driver.Driver(records, fresh[0].directory.submission()["group_attempt"], 1, begin=driver.Here).run()
+    return worst([observe(item.directory) for item in fresh])

@@ -1,0 +1,99 @@
+"""What a job got of its machine: cores, devices, memory, and its place among several processes. Changes no machine."""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+from galaxycgan.errors import UserError
+
+#: First port that ranks may meet at, and how many jobs of one node get different ones.
+FIRST_PORT, PORTS = 20_000, 20_000
+
+
+def cores():
+    """Return the numbers of the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def refuse_pinned(asked):
+    """Raise `UserError` where this process is pinned to fewer cores than its profile asked for.
+
+    A machine that has fewer at all is no pinning: it does what it can.
+
+    Parameters
+    ----------
+    asked : int or None
+        cpus_per_task.
+    """
+    got = len(cores())
+    if asked and got < min(asked, os.cpu_count() or 1):
+        raise UserError(
+            f"{socket.gethostname()}: pinned to {got} of {os.cpu_count()} cores where cpus_per_task = {asked} were "
+            'asked for; try srun_args = ["--cpu-bind=none"] in the profile, or ask for fewer'
+        )
+
+
+def devices():
+    """Return the devices that Slurm gave to this process, as text; '' for none.
+
+    Slurm sets the variables of all makers alike; one of them tells enough.
+    """
+    names = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+    return next((f"{name}={os.environ[name]}" for name in names if os.environ.get(name)), "")
+
+
+def memory_gib():
+    """Return the memory that this process may use, in GiB: the smallest of cgroup's, Slurm's and the machine's."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30]
+    if os.environ.get("SLURM_MEM_PER_NODE", "").isdigit() and int(os.environ["SLURM_MEM_PER_NODE"]):
+        limits.append(int(os.environ["SLURM_MEM_PER_NODE"]) / 1024)
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text()) / 2**30)
+    return min(limits)
+
+
+def describe():
+    """Return what this process got, in words for a log."""
+    numbers = cores()
+    several = len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1))
+    listed = f"{numbers[0]}-{numbers[-1]}" if several else ",".join(map(str, numbers))
+    words = f"{len(numbers)} cores ({listed}), {memory_gib():.1f} GiB"
+    return f"{words}, {devices() or 'no GPU'}"
+
+
+def in_slurm():
+    """Tell whether this process is a job that submitit submitted to Slurm."""
+    return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+
+
+def rank():
+    """Return the number of this process among those of its job; 0 where it is alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def join_ranks():
+    """Export where this process stands among those of its Slurm job, as torch.distributed's ``env://`` wants it.
+
+    RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT, from submitit's environment; nothing
+    where the job is one process. The port follows from the job's number, so that two jobs on one node don't meet.
+    """
+    from submitit import JobEnvironment
+
+    try:
+        here = JobEnvironment()
+    except RuntimeError:
+        return
+    if here.num_tasks < 2:
+        return
+    os.environ |= {
+        "RANK": str(here.global_rank),
+        "WORLD_SIZE": str(here.num_tasks),
+        "LOCAL_RANK": str(here.local_rank),
+        "LOCAL_WORLD_SIZE": str(here.num_tasks // here.num_nodes),
+        "MASTER_ADDR": here.hostnames[0],
+        "MASTER_PORT": str(FIRST_PORT + int(here.raw_job_id) % PORTS),
+    }
