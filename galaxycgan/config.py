@@ -186,6 +186,7 @@ class TrainGan:
     device: str = option("auto", "auto, cpu or cuda")
     precision: str = option("auto", "auto, float32 or bfloat16", choices=("auto", "float32", "bfloat16"))
     checkpoint_every: float = option(60.0, "seconds between checkpoints")
+    note: str = option("", "free text kept in the generator's card and said whenever it makes a catalog")
     overwrite: bool = option(False, "start again from nothing")
 
 
@@ -193,7 +194,7 @@ class TrainGan:
 class Generate:
     """Make a synthetic galaxy catalog, images and table, as HDF5 and FITS."""
 
-    gan: str = option("runs/train_gan", "run directory of a trained GAN")
+    gan: str = option("runs/train_gan", "run directory of a trained GAN, or pretrained: the one of the package")
     recipe: str = option("demo", "recipe: a path, or a name among catalogs/*.toml")
     out: str = option("", "directory to write; empty: catalogs/generated/NAME")
     n: int = option(0, "number of galaxies; 0: as the recipe says")

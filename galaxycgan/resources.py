@@ -1,4 +1,4 @@
-"""Where recipes, pipelines and profiles lie: a path, a name in the current directory, a name in the package."""
+"""Where recipes, pipelines, profiles and GANs lie: a path, a name in the current directory, a name in the package."""
 
 from pathlib import Path
 
@@ -12,6 +12,16 @@ KINDS = {
 }
 
 _PACKAGE = Path(__file__).resolve().parent
+
+
+#: What --gan calls the generator that comes with the package, and where it is.
+PRETRAINED = "pretrained"
+PRETRAINED_FOLDER = _PACKAGE / "models" / PRETRAINED
+
+
+def gan_directory(text):
+    """Return the directory of a trained GAN: a run directory, or the package's own for ``pretrained``."""
+    return PRETRAINED_FOLDER if str(text) == PRETRAINED else Path(text)
 
 
 def shipped_folder(kind):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from galaxycgan import config
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.resources import find
+from galaxycgan.resources import find, gan_directory
 
 #: Stages whose result is one file; the others fill a directory.
 FILE_RESULTS = {"convert", "classify"}
@@ -138,7 +138,7 @@ def inputs(stage, options, promised=()):
 
 def _needless(stage, name, options):
     """Tell whether a stage does without an input that isn't there: a catalog may be judged without its GAN."""
-    return (stage, name) == ("evaluate", "gan") and bool(options.synthetic) and not Path(options.gan).exists()
+    return (stage, name) == ("evaluate", "gan") and bool(options.synthetic) and not gan_directory(options.gan).exists()
 
 
 def _file(name, text, default):
@@ -158,8 +158,8 @@ def _only_store(name):
 
 
 def _run_directory(name, text):
-    path = Path(text)
-    if text == "pretrained" or path.is_dir():
+    path = gan_directory(text) if name == "gan" else Path(text)
+    if path.is_dir():
         return path
     if path.exists():
         raise UserError(f"--{name} {text}: must be a run directory, is a file")

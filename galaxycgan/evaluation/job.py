@@ -38,6 +38,7 @@ from galaxycgan.images.photometry import measure
 from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.release import METRICS, WEIGHTS
 from galaxycgan.provenance import tool_stamp
+from galaxycgan.resources import gan_directory
 
 SCHEMA, SCHEMA_VERSION = "galaxycgan-evaluation", 2
 METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
@@ -94,7 +95,7 @@ def _subject(config, context):
     if not config.synthetic:
         return GeneratorSubject(config.gan, device)
     catalog = CatalogSubject(config.synthetic)
-    weights = Path(config.gan) / WEIGHTS
+    weights = gan_directory(config.gan) / WEIGHTS
     if weights.exists() and sha256_file(weights) == catalog.generator_sha256:
         return CatalogSubject(config.synthetic, GeneratorSubject(config.gan, device).painter)
     why = "did not make this catalog" if weights.exists() else "holds no generator"
@@ -104,7 +105,7 @@ def _subject(config, context):
 
 def _place(config, subject):
     """Return where a result goes that was given no place: into the run, or beside the catalog."""
-    return (subject.path.parent if config.synthetic else subject.path) / "evaluation"
+    return (subject.path.parent if config.synthetic else Path(config.gan)) / "evaluation"
 
 
 def _is_done(out, request, config, context):

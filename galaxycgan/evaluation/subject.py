@@ -18,6 +18,7 @@ from galaxycgan.files import sha256_file
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.painter import Painter
 from galaxycgan.models.release import WEIGHTS, check_images
+from galaxycgan.resources import gan_directory
 
 #: What galaxies are compared at where a catalog does not say what it was made for.
 DEFAULT_LABELS = ("photo_z", "log_mass")
@@ -33,7 +34,7 @@ class GeneratorSubject:
     """
 
     def __init__(self, run, device):
-        self.path = Path(run)
+        self.path = gan_directory(run)
         self.painter = Painter(run, device)
         self.conditioning = self.painter.conditioning
         self.columns = tuple(self.conditioning.columns)

@@ -53,6 +53,8 @@ def generate(config, context):
     if config.shards > 1 and not config.keep_shards:
         shards.remove()
     context.say(f"{out / CATALOG} and {out / FITS}: {request.n:,} galaxies in {', '.join(request.bands)}")
+    if note := request.painter.card.get("note"):
+        context.say(f"{config.gan}: {note}")
 
 
 def _check_options(config):

@@ -1,7 +1,6 @@
 """Labels to images with a trained generator, in fixed blocks: galaxy i is the same whatever is made beside it."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +8,7 @@ import torch
 from galaxycgan.models.device import autocast, choose_precision
 from galaxycgan.models.release import load_generator
 from galaxycgan.randomness import normals
+from galaxycgan.resources import gan_directory
 
 #: Galaxy i is row i mod 64 of block i div 64: a matrix product's rounding depends on its shape, so the shape is fixed.
 BLOCK = 64
@@ -46,7 +46,7 @@ class Painter:
     """
 
     def __init__(self, run, device):
-        self.run, self.device = Path(run), device
+        self.run, self.device = gan_directory(run), device
         self.generator, self.conditioning, self.card = load_generator(self.run, device)
         self.dtype = choose_precision("auto", device)[0]
         self.correlation = self.generator.noise.correlation().cpu().numpy()

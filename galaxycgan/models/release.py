@@ -12,6 +12,7 @@ from galaxycgan.files import atomic_path, read_json, write_json
 from galaxycgan.models.ancestor import AncestorGenerator, AncestorShape
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.generator import LAYOUT, Generator, NetworkShape
+from galaxycgan.resources import gan_directory
 
 WEIGHTS = "generator.safetensors"
 CARD = "generator.json"
@@ -63,7 +64,7 @@ def load_trained_on(run):
     UserError
         Where they are missing or damaged: which galaxies the generator never saw is then unknown.
     """
-    path = run / TRAINED_ON
+    path = gan_directory(run) / TRAINED_ON
     try:
         return np.load(path, allow_pickle=False).astype(np.int64, casting="safe")
     except (OSError, ValueError, TypeError, EOFError):

@@ -208,6 +208,7 @@ def _card(config, context, store, rows, trainer, identity, seconds):
         "pixel_unit": store.pixel_unit,
         "psf_fwhm_arcsec": [None if math.isnan(v) else v for v in np.asarray(store.psf_fwhm, dtype=float).tolist()],
         "mass_convention": store.attrs.get("mass_convention", ""),
+        "note": config.note,
         "store": {"path": str(store.path), "fingerprint": store.fingerprint, "training_galaxies": len(rows)},
         "training": {name: identity[name] for name in (*IDENTITY, "device", "precision")}
         | {"images_shown": trainer.images, "max_minutes": config.max_minutes, "torch": torch.__version__}
