@@ -1,0 +1,107 @@
+"""What a training run shows of itself while it goes on, and which of its generators it releases."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from galaxycgan.config import TrainGan
+from galaxycgan.context import Context
+from galaxycgan.errors import Interrupted
+from galaxycgan.files import read_records
+from galaxycgan.models.generator import Generator, NetworkShape
+from galaxycgan.models.photometer import Photometer
+from galaxycgan.training import gan, loop
+from galaxycgan.training.validation import Validation
+
+
+@pytest.fixture
+def options(survey_store, tmp_path):
+    return TrainGan(
+        store=str(survey_store), run=str(tmp_path / "run"), preset="tiny", images=320, batch=16, threads=1, seed=4
+    )
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Let a look at the generator return scripted scores by image number, and a record be made at each step."""
+    scores = {}
+
+    def look(generator, images):
+        return {"validation": scores.get(images, 1.0), "validation_w1": 1.0}
+
+    monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
+    monkeypatch.setattr(gan.Looks, "of", lambda *given: look)
+    return scores
+
+
+class StopAfter:
+    def __init__(self, looks):
+        self.looks = looks
+
+    def is_set(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+def released(run):
+    return load_file(run / "generator.safetensors"), json.loads((run / "generator.json").read_text())["training"]
+
+
+def test_the_generator_that_the_validation_liked_best_is_released(options, tmp_path, scored):
+    scored.update({64: 0.1, 240: 0.4, 320: 0.5})  # the first lies in the half in which pictures still grow
+    gan.train_gan(options, Context())
+    weights, training = released(tmp_path / "run")
+    assert training["released_at_image"] == 240 and training["images_shown"] == 320
+    scored[240] = 0.9
+    gan.train_gan(dataclasses.replace(options, run=str(tmp_path / "last")), Context())
+    last, training = released(tmp_path / "last")
+    assert training["released_at_image"] == 320
+    assert not torch.equal(weights["paint.weight"], last["paint.weight"])
+
+
+def test_a_resumed_run_remembers_the_best(options, tmp_path, scored):
+    scored[208] = 0.2
+    gan.train_gan(options, Context())
+    stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
+    with pytest.raises(Interrupted):
+        gan.train_gan(stopped, Context(stop=StopAfter(15)))
+    del scored[208]
+    gan.train_gan(stopped, Context())
+    one, other = released(tmp_path / "run"), released(tmp_path / "stopped")
+    assert one[1]["released_at_image"] == other[1]["released_at_image"] == 208
+    assert all(torch.equal(one[0][name], other[0][name]) for name in one[0])
+
+
+def test_a_run_leaves_a_grid_of_samples_at_every_tick_and_its_curves(options, tmp_path, monkeypatch):
+    matplotlib = pytest.importorskip("matplotlib.image")
+    monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 160)
+    gan.train_gan(options, Context())
+    pictures = sorted((tmp_path / "run/samples").glob("*.png"))
+    assert [picture.name for picture in pictures] == ["00000160.png", "00000320.png"]
+    picture = matplotlib.imread(pictures[-1])
+    assert picture.shape[:2] == (5 * 100, 12 * 100) and picture[:100].std() > 0.01  # a row of real ones, four generated
+    assert (tmp_path / "run/training.png").stat().st_size > 0
+    assert len(read_records(tmp_path / "run/metrics.jsonl")) == 2
+
+
+def test_the_score_sees_what_is_wrong_with_a_generator():
+    torch.manual_seed(0)
+    shape = NetworkShape.preset("tiny", 3, 50, 2)
+    right = Generator(shape).eval()
+    labels = torch.randn(200, 2)
+    with torch.no_grad():
+        flux, depth = right(torch.randn(200, shape.latent_size), labels)
+        real = right.observe(flux, depth, torch.randn(200, *shape.white_shape))
+    photometer = Photometer(3, 50)
+    photometer.standardise_on(real)
+    score = Validation(real, labels, photometer, torch.ones(3, 1, 1), ("g", "r", "i"), torch.float32)
+    best = score(right)
+    assert best == score(right) and np.isfinite(list(best.values())).all()
+    with torch.no_grad():
+        right.noise.log_sky += 0.2
+    noisier = score(right)
+    assert noisier["validation"] > best["validation"] and noisier["validation_w1"] > best["validation_w1"]
