@@ -11,6 +11,8 @@ GALAXIES ?= 1000
 EPOCHS ?= 15
 TARGET ?= 8 < log_mass < 9 and photo_z < 0.15
 CLUSTER ?= auto
+# Tests that run at a time, each on one core.
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,7 +43,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
 
 # The tests on a real Slurm that they bring up themselves: submission, arrays, pipelines, faults made on purpose.
 test-slurm: $(VENV)/.test

@@ -38,7 +38,7 @@ extras = {
     "mock": ["galsim>=2.5"],
     "parquet": ["pyarrow>=14.0.1"],
     "plots": ["matplotlib>=3.8", "scikit-learn>=1.4", "photutils>=2.0", "statmorph>=0.7,<0.8"],
-    "test": ["pytest>=8", "fitsio>=1.2", "ruff", "sep>=1.2"],
+    "test": ["pytest>=8", "pytest-xdist>=3.5", "fitsio>=1.2", "ruff", "sep>=1.2"],
 }
 extras["all"] = sorted({name for names in extras.values() for name in names})
 
