@@ -542,6 +542,7 @@ def assert_one_clear_line(result, fragments):
     assert "Traceback" not in out + err
     for fragment in fragments:
         assert fragment in err, err
+    print(err.removeprefix("galaxycgan: error: "), end="")  # pytest -rP lists all messages
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from galaxycgan.models.blocks import arcsinh
+from galaxycgan.models.blocks import Block, arcsinh
+from galaxycgan.models.photometer import Photometer
 
 #: Kernel sizes of the 2018 architecture.
 KERNELS_2018 = (4, 8, 16)
@@ -35,6 +36,8 @@ class Standardise(nn.Module):
 class Cnn2018(nn.Module):
     """The 2018 classifier: three times (16 filters, ReLU, max pooling, dropout 1/4), dense 128, 64, 1."""
 
+    sees_flux = False
+
     def __init__(self, n_bands, size):
         super().__init__()
         channels = (n_bands, 16, 16, 16)
@@ -57,27 +60,33 @@ class Cnn2018(nn.Module):
 
 
 class BaseClassifier(nn.Module):
-    """A small network on space-to-depth input: 3 x 3 convolutions, group norm, global mean and maximum."""
+    """Residual blocks on space-to-depth input, and beside them the photometry that an astronomer would measure.
+
+    Fluxes, colours and sizes say most of what redshift and mass are; the blocks look at what remains.
+    """
+
+    sees_flux = True
 
     def __init__(self, n_bands, size):
         super().__init__()
-        channels = (4 * n_bands, 32, 64, 96)
-        self.layers = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(a, b, 3, padding=1), nn.GroupNorm(8, b), nn.SiLU(), nn.Conv2d(b, b, 3, padding=1), nn.SiLU()
-            )
-            for a, b in zip(channels, channels[1:], strict=False)
+        channels = (24, 32, 48)
+        self.start = nn.Conv2d(4 * n_bands, channels[0], 3, padding=1)
+        self.blocks = nn.ModuleList(Block(a, b) for a, b in zip((channels[0], *channels), channels, strict=False))
+        self.photometer = Photometer(n_bands, size)
+        n_features = 2 * channels[-1] + self.photometer.n_features
+        self.dense = nn.Sequential(
+            nn.Dropout(0.3), nn.Linear(n_features, 64), nn.SiLU(), nn.Dropout(0.3), nn.Linear(64, 1)
         )
-        self.dense = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * channels[-1], 64), nn.SiLU(), nn.Linear(64, 1))
 
-    def forward(self, x):
-        """Map stretched images [n, band, y, x] to logits [n]."""
+    def forward(self, x, flux):
+        """Map stretched images [n, band, y, x], and the same in units of twice the sky noise, to logits [n]."""
         if x.shape[-1] % 2:
             x = F.pad(x, (0, 1, 0, 1))
-        x = F.pixel_unshuffle(x, 2)
-        for k, layer in enumerate(self.layers):
-            x = layer(F.avg_pool2d(x, 2) if k else x)
-        return self.dense(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))[:, 0]
+        x = self.start(F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last))
+        for k, block in enumerate(self.blocks):
+            x = block(F.avg_pool2d(x, 2) if k else x)
+        x = F.silu(x)
+        return self.dense(torch.cat([x.mean((2, 3)), x.amax((2, 3)), self.photometer(flux)], 1))[:, 0]
 
 
 PRESETS = {"cnn2018": Cnn2018, "base": BaseClassifier}
@@ -99,6 +108,16 @@ class Classifier(nn.Module):
         self.stretch = Standardise(n_bands)
         self.network = PRESETS[preset](n_bands, size)
 
+    @torch.no_grad()
+    def start_at(self, flux, unit_njy):
+        """Take all scales from training images [n, band, y, x] in nJy; `unit_njy` [band] is twice their sky noise."""
+        self.stretch.start_at(flux, unit_njy)
+        if self.network.sees_flux:
+            self.network.photometer.standardise_on(flux / self.stretch.unit_njy)
+
     def forward(self, flux):
         """Map images [n, band, y, x] in nJy to logits [n]."""
-        return self.network(self.stretch(flux).contiguous(memory_format=torch.channels_last))
+        stretched = self.stretch(flux).contiguous(memory_format=torch.channels_last)
+        if self.network.sees_flux:
+            return self.network(stretched, flux / self.stretch.unit_njy)
+        return self.network(stretched)
