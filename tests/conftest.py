@@ -17,6 +17,7 @@ from galaxycgan.images.stretch import njy_to_hsc_asinh
 FIRST = ("test_slurm", "test_readme", "test_spoiled")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep a file's tests in one worker, and all that bring up a Slurm too: a machine has room for one."""
 
