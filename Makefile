@@ -11,7 +11,7 @@ GALAXIES ?= 1000
 EPOCHS ?= 15
 TARGET ?= 8 < log_mass < 9 and photo_z < 0.15
 CLUSTER ?= auto
-# Tests that run at a time, each on one core.
+# Processes that test, each on one core; the tests on a cluster, which mostly wait, run beside them.
 WORKERS ?= 2
 
 VENV := .venv
@@ -43,11 +43,14 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
+	@mkdir -p build
+	@$(MAKE) --no-print-directory test-slurm >build/test-slurm.log 2>&1 & cluster=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore-glob='*/test_slurm*' $(PYTEST); rest=$$?; \
+	wait $$cluster; cluster=$$?; cat build/test-slurm.log; exit $$((rest || cluster))
 
 # The tests on a real Slurm that they bring up themselves: submission, arrays, pipelines, faults made on purpose.
 test-slurm: $(VENV)/.test
-	$(BIN)/python -m pytest tests/test_slurm.py tests/test_slurm_faults.py tests/test_slurm_guide.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_slurm.py tests/test_slurm_faults.py tests/test_slurm_guide.py
 
 # The generator that comes with the package, from nothing: 45 CPU minutes. It learns from one mock and is judged on another.
 PRETRAINED := build/pretrained

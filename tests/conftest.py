@@ -13,23 +13,6 @@ from galaxycgan import cli, config
 from galaxycgan.context import Context
 from galaxycgan.images.stretch import njy_to_hsc_asinh
 
-#: The longest first: while these wait for a cluster, the other worker does the rest.
-FIRST = ("test_slurm", "test_readme", "test_spoiled")
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """Keep a file's tests in one worker, and all that bring up a Slurm too: a machine has room for one."""
-
-    def place(item):
-        return next((k for k, name in enumerate(FIRST) if item.path.stem.startswith(name)), len(FIRST))
-
-    items.sort(key=place)
-    for item in items:
-        group = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("slurm" if group.startswith("test_slurm") else group))
-
-
 CREATED = "2026-01-02T03:04:05Z"
 
 

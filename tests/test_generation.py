@@ -230,11 +230,15 @@ def test_pulls_on_empty_sky_have_the_width_that_the_errors_promise(gan, noise):
     from galaxycgan.generation.request import measure_of
     from galaxycgan.images.photometry import measure
     from galaxycgan.models.painter import Painter
+    from galaxycgan.models.profile import COMPONENTS
 
     painter = Painter(gan, torch.device("cpu"))
     with torch.no_grad():  # no galaxy: the last layer paints nothing
         for parameter in painter.generator.paint.parameters():
             parameter.zero_()
+        describe = painter.generator.profile.describe
+        describe.weight.zero_()
+        describe.bias.view(COMPONENTS, -1)[:, 5:] = -200.0  # no light, in any band
     labels = np.tile([[0.3, 9.0]], (1920, 1))
     pulls = []
     for first in range(0, len(labels), 64):
