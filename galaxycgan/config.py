@@ -274,18 +274,74 @@ class TrainClassifier:
     """Train a classifier: is this cutout a dwarf galaxy?"""
 
     store: str = option("", "store to train on; empty: the one in catalogs/ that is not synthetic")
-    run: str = option("runs/train_classifier", "run directory: model, metrics, plots")
+    run: str = option("runs/train_classifier", "run directory: model, metrics, report.html")
+    test: str = option("", "store of another survey to judge on as well, all its labelled galaxies; empty: none")
     augment: str = option(
-        "standard", "what is added to the training images", choices=("none", "standard", "gan", "standard+gan")
+        "standard",
+        "what is added to the training images: standard: flips, turns and shifts by up to 2 pixels; gan: generated"
+        " galaxies, fresh for every epoch",
+        choices=("none", "standard", "gan", "standard+gan"),
     )
     gan: str = option("", "run directory of the GAN for --augment gan; empty: runs/train_gan")
+    synthetic_share: float = option(
+        0.5, "share of generated galaxies in an epoch; 0.5: as many as real ones; 1: no real ones at all"
+    )
+    synthetic_filter: float = option(
+        0.0,
+        "leave out this share of generated galaxies, those whose labels a regressor trained on real ones doubts most",
+    )
     target: str = option("8 < log_mass < 9 and photo_z < 0.15", "what counts as positive, over catalog columns")
-    preset: str = option("cnn2018", "network: cnn2018 (the 2018 architecture) or base", choices=("cnn2018", "base"))
+    preset: str = option(
+        "cnn2018",
+        "network: cnn2018 (the 2018 architecture) or base (residual blocks beside measured fluxes, colours, sizes)",
+        choices=("cnn2018", "base"),
+    )
+    class_weight: str = option(
+        "none", "balanced: both kinds count alike in the loss, for rare targets; probabilities stay honest",
+        choices=("none", "balanced"),
+    )  # fmt: skip
+    purity: float = option(0.0, "choose the threshold for this purity on validation galaxies; 0: for the best F1")
+    fraction: float = option(
+        1.0, "learn from this share of the training split; smaller shares lie within larger ones. A GAN must have"
+        " learned from exactly these galaxies"
+    )  # fmt: skip
+    fold: int = option(-1, "cross-validation: test on this fold of training and validation split, from 0; -1: none")
+    folds: int = option(5, "number of folds; a GAN must have been trained with the same --fold and --folds")
     epochs: int = option(200, "epochs at most")
     patience: int = option(35, "epochs without a better validation log loss before it stops")
     batch: int = option(64, "images in a batch")
     lr: float = option(0.001, "learning rate of Adam")
-    seed: int = option(0, "seed of weights, order and augmentation")
+    seed: int = option(0, "seed of weights, order, augmentation and generated galaxies")
+    threads: int = option(0, "CPU threads; 0: one per core that the job may use")
+    device: str = option("auto", "auto, cpu or cuda")
+    overwrite: bool = option(False, "start again from nothing")
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Do generated galaxies help the classifier? GANs and classifiers over seeds and shares of the real galaxies."""
+
+    store: str = option("", "store to train on; empty: the one in catalogs/ that is not synthetic")
+    test: str = option("", "store of another survey that all classifiers are judged on, 5,000 galaxies or more")
+    run: str = option("runs/study", "directory for all runs, the table, the plot and report.html")
+    target: str = option("8 < log_mass < 9 and photo_z < 0.15", "what counts as positive, over catalog columns")
+    seeds: int = option(5, "GANs and classifiers of each kind at each share")
+    fractions: str = option("0.1,0.25,1", "shares of the training galaxies that both GAN and classifier learn from")
+    augment: str = option(
+        "standard,standard+gan",
+        "ways of training to compare, of none, standard, gan, standard+gan; the network of 2018 without and with"
+        " standard augmentation, and training on generated galaxies alone, are added",
+    )
+    classifier: str = option("cnn2018", "network of the classifiers", choices=("cnn2018", "base"))
+    synthetic_share: float = option(0.5, "share of generated galaxies in an epoch; 0.5: as many as real ones")
+    preset: str = option("tiny", "size of the GANs", choices=("tiny", "base", "large"))
+    gan_images: int = option(100_000, "real images to show each GAN in all")
+    epochs: int = option(200, "epochs of a classifier at most")
+    patience: int = option(35, "epochs without a better validation log loss before a classifier stops")
+    parts: int = option(1, "share the work among so many jobs")
+    part: int = option(
+        -1, "do this part of it, from 0: for array jobs; -1: all. The job that ends last writes the table"
+    )
     threads: int = option(0, "CPU threads; 0: one per core that the job may use")
     device: str = option("auto", "auto, cpu or cuda")
     overwrite: bool = option(False, "start again from nothing")
@@ -293,7 +349,7 @@ class TrainClassifier:
 
 @dataclasses.dataclass(frozen=True)
 class Classify:
-    """Give every galaxy of a store the classifier's probability, as a FITS table."""
+    """Give every galaxy of a store the classifier's calibrated probability and class, as a FITS table."""
 
     model: str = option("runs/train_classifier", "run directory of a trained classifier")
     store: str = option("", "store to classify; empty: the one in catalogs/ that is not synthetic")
@@ -430,6 +486,7 @@ COMMANDS = {
     "regenerate": (Regenerate, "galaxycgan.generation.regenerate:regenerate"),
     "inject": (Inject, "galaxycgan.generation.inject:inject"),
     "train_classifier": (TrainClassifier, "galaxycgan.training.classifier:train_classifier"),
+    "study": (Study, "galaxycgan.training.study:study"),
     "classify": (Classify, "galaxycgan.generation.classify:classify"),
     "evaluate": (Evaluate, "galaxycgan.evaluation.job:evaluate"),
     "compare": (Compare, "galaxycgan.evaluation.compare:compare_runs"),

@@ -1,25 +1,30 @@
-"""The classifier learns, resumes to the bit, and never takes a GAN that has seen its test galaxies."""
+"""The classifier learns, resumes to the bit, says how sure it is, and never takes a GAN that saw its test galaxies."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 from astropy.table import Table
+from conftest import make_survey
 
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import Classify, TrainClassifier, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
-from galaxycgan.evaluation.classification import scores
 from galaxycgan.files import read_json
 from galaxycgan.generation.classify import classify
 from galaxycgan.training.checkpoint import load_checkpoint
-from galaxycgan.training.classifier import SyntheticImages, _Trainer, read_splits, train_classifier
+from galaxycgan.training.classifier import train_classifier
+from galaxycgan.training.classifier_data import SyntheticImages, read_splits
+from galaxycgan.training.classifier_loop import ClassifierTrainer
 from galaxycgan.training.gan import train_gan
+from galaxycgan.training.portion import portion
 
 TARGET = "photo_z < 0.4"
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -36,26 +41,66 @@ def gan(survey_store, tmp_path_factory):
     return run
 
 
-def test_a_run_leaves_scores_curves_and_a_model_that_classifies(options, tmp_path, survey_store):
-    train_classifier(options, Context())
-    results = read_json(tmp_path / "run/metrics.json")
-    assert set(results["test"]) >= {"log_loss", "log_loss_prior", "roc_auc", "average_precision", "brier"}
-    assert (tmp_path / "run/classifier.png").read_bytes().startswith(b"\x89PNG")
+@pytest.fixture(scope="module")
+def other_store(tmp_path_factory):
+    """A store of other galaxies: those of the survey with ids of their own."""
+    survey = make_survey(tmp_path_factory.mktemp("other"))
+    survey.table["HSC_id"] += 1
+    survey.ids += 1
+    return survey.write().convert()
+
+
+def networks(*runs):
+    return [load_checkpoint(run / "classifier.pt")["network"] for run in runs]
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_leaves_scores_a_report_and_a_model_that_classifies(options, tmp_path, survey_store, other_store):
+    train_classifier(dataclasses.replace(options, test=str(other_store)), Context())
+    run = tmp_path / "run"
+    results = read_json(run / "metrics.json")
+    for name, n in (("validation", None), ("test", None), ("survey", 58)):
+        found = results[name]
+        assert n in (None, found["n"])
+        for score in ("log_loss", "roc_auc", "average_precision", "brier", "purity", "completeness"):
+            assert score in found and len(found["intervals"][score]) == 2
+    page = (run / "report.html").read_text()
+    assert "most confident mistakes" in page and page.count("data:image/png;base64,") == 3
+    assert (run / "classifier.png").read_bytes().startswith(b"\x89PNG")
+    predictions = np.load(run / "predictions.npz", allow_pickle=False)
     out = tmp_path / "p.fits"
     classify(Classify(model=options.run, store=str(survey_store), out=str(out)), Context())
-    table = Table.read(out)
+    table, header = Table.read(out), fits.getheader(out, "CLASSIFIED")
     with GalaxyStore(survey_store) as store:
         assert np.array_equal(table["HSC_id"], store.ids)
     assert ((table["probability"] > 0) & (table["probability"] < 1)).all()
+    assert header["THRESH"] == results["calibration"]["threshold"]
+    assert np.array_equal(table["is_target"], np.array(table["probability"]) >= header["THRESH"])
+    tested = dict(zip(table["HSC_id"], table["probability"], strict=True))
+    assert [tested[each] for each in predictions["test_ids"]] == pytest.approx(
+        predictions["test_probability"], abs=1e-5
+    )
+
+
+def test_classify_says_when_it_is_done_and_replaces_nothing_else(options, tmp_path, survey_store, capsys):
+    train_classifier(dataclasses.replace(options, epochs=1), Context())
+    out = tmp_path / "p.fits"
+    request = Classify(model=options.run, store=str(survey_store), out=str(out))
+    classify(request, Context())
     before = out.stat().st_mtime_ns
-    classify(Classify(model=options.run, store=str(survey_store), out=str(out)), Context())
-    assert out.stat().st_mtime_ns == before
+    classify(request, Context())
+    assert out.stat().st_mtime_ns == before and "is done" in capsys.readouterr().out
     out.write_text("mine")
     with pytest.raises(UserError, match="holds something else.*--overwrite"):
-        classify(Classify(model=options.run, store=str(survey_store), out=str(out)), Context())
+        classify(request, Context())
 
 
-def test_a_run_stopped_after_any_epoch_ends_in_the_same_weights(options, tmp_path, capsys):
+@pytest.mark.parametrize("preset", ["cnn2018", "base"])
+def test_a_run_stopped_after_any_epoch_ends_in_the_same_weights(options, tmp_path, capsys, preset):
+    options = dataclasses.replace(options, preset=preset)
     train_classifier(options, Context())
     stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
     context = Context()
@@ -65,36 +110,106 @@ def test_a_run_stopped_after_any_epoch_ends_in_the_same_weights(options, tmp_pat
             train_classifier(stopped, context)
     train_classifier(stopped, Context())
     assert "going on at epoch 2" in capsys.readouterr().out
-    one, other = (load_checkpoint(tmp_path / name / "classifier.pt")["network"] for name in ("run", "stopped"))
-    assert all((one[name] == other[name]).all() for name in one)
+    assert same(*networks(tmp_path / "run", tmp_path / "stopped"))
     train_classifier(stopped, Context())
     assert "is finished" in capsys.readouterr().out
+    train_classifier(dataclasses.replace(stopped, epochs=5), Context())
+    assert "going on at epoch 4" in capsys.readouterr().out
 
 
-def test_generated_galaxies_join_the_training_set(options, gan, capsys):
-    train_classifier(dataclasses.replace(options, augment="gan", gan=str(gan)), Context())
-    assert "ROC AUC" in capsys.readouterr().out
+def test_a_finished_run_is_judged_anew_where_another_survey_or_purity_is_asked_for(options, tmp_path, other_store):
+    train_classifier(options, Context())
+    before = networks(tmp_path / "run")[0]
+    train_classifier(dataclasses.replace(options, test=str(other_store), purity=0.5), Context())
+    results = read_json(tmp_path / "run/metrics.json")
+    assert results["survey"]["n"] == 58 and "purity" in results["calibration"]["rule"] and results["epochs"] == 4
+    assert same(before, networks(tmp_path / "run")[0])
+
+
+@pytest.mark.parametrize("share, shown", [(0.5, 2.0), (0.2, 1.25), (1.0, 1.0)])
+def test_generated_galaxies_make_up_their_share_of_an_epoch(options, gan, survey_store, share, shown):
     with GalaxyStore(options.store) as store:
         splits = read_splits(store, TARGET)
-        synthetic = SyntheticImages(gan, store, TARGET, 0, torch.device("cpu"))
-    images, wanted = synthetic.epoch(0, 40)
-    assert images.shape == (40, 3, 50, 50) and 0 < wanted.mean() < 1
-    assert not torch.equal(images, synthetic.epoch(1, 40)[0])  # fresh ones every epoch
-    trainer = _Trainer(dataclasses.replace(options, augment="gan"), store, splits, synthetic, torch.device("cpu"), {})
-    assert len(trainer._training_set(0)[0]) == 2 * len(splits[0].images)
+        synthetic = SyntheticImages(gan, store, TARGET, 0, CPU)
+    trainer = ClassifierTrainer(
+        dataclasses.replace(options, augment="gan", synthetic_share=share), splits, synthetic, np.ones(3), CPU, {}
+    )
+    images, wanted = trainer.training_set(0)
+    n = len(splits[0].images)
+    assert len(images) == len(wanted) == pytest.approx(shown * n, abs=1)
+    assert torch.equal(images[:n], splits[0].images) == (share < 1)
+    assert 0 < wanted[-trainer.n_synthetic :].mean() < 1
+    assert not torch.equal(images[-1], trainer.training_set(1)[0][-1])  # fresh ones every epoch
+    assert torch.equal(images, trainer.training_set(0)[0])  # and the same again for the same epoch
 
 
-def test_a_gan_that_saw_test_galaxies_is_refused_by_their_ids(options, gan, survey_store, tmp_path):
+def test_a_classifier_learns_from_real_and_generated_galaxies(options, gan, tmp_path, capsys):
+    train_classifier(dataclasses.replace(options, augment="standard+gan", gan=str(gan), epochs=2), Context())
+    assert "ROC AUC" in capsys.readouterr().out
+    results = read_json(tmp_path / "run/metrics.json")
+    assert results["synthetic_per_epoch"] == results["galaxies"]["training"]
+
+
+def test_the_filter_leaves_out_the_galaxies_that_obey_least(gan, survey_store, monkeypatch):
+    monkeypatch.setattr("galaxycgan.evaluation.features.STEPS", 5)
     with GalaxyStore(survey_store) as store:
-        leaked = store.ids[store.split == 2][0]
+        training = read_splits(store, TARGET)[0]
+        plain, sieve = (SyntheticImages(gan, store, TARGET, 0, CPU) for _ in range(2))
+        sieve.filter_by(store, training, np.ones(3), 0.5, lambda: None)
+    kept, _ = sieve.epoch(0, 32)
+    everything, _ = plain.epoch(0, 64)
+    places = [int((everything == each).flatten(1).all(1).nonzero()[0, 0]) for each in kept]
+    assert len(kept) == 32 and places == sorted(set(places))
+    network, variance = sieve.filter[1:]
+    names = sieve.painter.conditioning.columns
+    assert names == ("photo_z", "log_mass") and (variance > 0).all()
+    with torch.no_grad():
+        assert network(kept).shape == (32, 2)
+
+
+def test_a_gan_that_saw_test_galaxies_is_refused_by_their_ids(options, gan, survey_store, other_store, tmp_path):
+    with GalaxyStore(survey_store) as store, GalaxyStore(other_store) as other:
+        leaked, theirs = store.ids[store.split == 2][0], other.ids[other.split >= 0][3]
     seen = np.load(gan / "trained_on.npy")
+    options = dataclasses.replace(options, augment="gan", gan=str(gan), test=str(other_store))
     try:
-        np.save(gan / "trained_on.npy", np.sort(np.append(seen, leaked)))
-        with pytest.raises(UserError, match=f"trained on 1 validation or test galaxies .*{leaked}"):
-            train_classifier(dataclasses.replace(options, augment="gan", gan=str(gan)), Context())
+        for bad, words in ((leaked, "validation or test galaxies"), (theirs, "galaxies of .*store.h5")):
+            np.save(gan / "trained_on.npy", np.sort(np.append(seen, bad)))
+            with pytest.raises(UserError, match=f"trained on 1 {words} .*{bad}"):
+                train_classifier(options, Context())
     finally:
         np.save(gan / "trained_on.npy", seen)
     assert not (tmp_path / "run").exists()
+
+
+def test_at_a_fraction_the_gan_must_have_learned_from_exactly_its_galaxies(options, gan, survey_store, tmp_path):
+    options = dataclasses.replace(options, augment="standard+gan", gan=str(gan), fraction=0.5, epochs=1)
+    with GalaxyStore(survey_store) as store:
+        ids, split = store.ids, portion(store.ids, store.split, 0.5)
+    missing = np.setdiff1d(np.load(gan / "trained_on.npy"), ids[split == 0])
+    with pytest.raises(UserError, match=f"exactly; {len(missing)} differ .*{missing[0]}"):
+        train_classifier(options, Context())
+    seen = np.load(gan / "trained_on.npy")
+    try:
+        np.save(gan / "trained_on.npy", ids[split == 0])
+        train_classifier(options, Context())
+    finally:
+        np.save(gan / "trained_on.npy", seen)
+    assert read_json(tmp_path / "run/metrics.json")["galaxies"]["training"] == (split == 0).sum()
+
+
+def test_a_survey_that_shares_training_galaxies_is_no_test(options, survey_store, tmp_path):
+    with pytest.raises(UserError, match="its galaxies are in the training or validation split .*never saw"):
+        train_classifier(dataclasses.replace(options, test=str(survey_store)), Context())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_fold_is_what_the_classifier_is_tested_on(options, tmp_path, survey_store):
+    train_classifier(dataclasses.replace(options, target="log_mass < 9.3", fold=2, folds=3, epochs=1), Context())
+    tested = np.load(tmp_path / "run/predictions.npz")["test_ids"]
+    with GalaxyStore(survey_store) as store:
+        expected = store.ids[portion(store.ids, store.split, 1.0, 2, 3) == 2]
+    assert np.array_equal(np.sort(tested), np.sort(expected))
 
 
 @pytest.mark.parametrize(
@@ -106,21 +221,18 @@ def test_a_gan_that_saw_test_galaxies_is_refused_by_their_ids(options, gan, surv
         ({"epochs": 0}, "--epochs 0"),
         ({"lr": -1.0}, "--lr -1.0"),
         ({"augment": "gan", "gan": "nowhere"}, "nowhere: holds no trained generator"),
+        ({"synthetic_share": 0.0}, "--synthetic-share 0.0: must be above 0 and at most 1"),
+        ({"synthetic_filter": 1.0}, "--synthetic-filter 1.0"),
+        ({"fraction": 1.5}, "--fraction 1.5: must be above 0 and at most 1"),
+        ({"fold": 5}, "--fold 5: of --folds 5 they are 0 to 4"),
+        ({"purity": 2.0}, "--purity 2.0"),
+        ({"test": "nowhere.h5"}, "nowhere.h5: no such file"),
     ],
 )
 def test_mistakes_are_told_in_one_line(options, tmp_path, change, message):
     with pytest.raises(UserError, match=message) as error:
         train_classifier(dataclasses.replace(options, **change), Context())
     assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
-
-
-def test_scores_of_a_perfect_and_of_an_ignorant_classifier():
-    wanted = np.repeat([0.0, 1.0], [150, 50])
-    perfect = scores(wanted, wanted * 0.98 + 0.01, 0.25)
-    assert perfect["roc_auc"] == 1.0 and perfect["log_loss"] == pytest.approx(-np.log(0.99), rel=1e-6)
-    ignorant = scores(wanted, np.full(200, 0.25), 0.25)
-    assert ignorant["log_loss"] == pytest.approx(ignorant["log_loss_prior"])
-    assert ignorant["roc_auc"] == pytest.approx(0.5)
 
 
 COLUMNS = {"a": np.array([1.0, 2.0, 3.0, np.nan]), "flag": np.array([True, False, True, True])}

@@ -1,15 +1,20 @@
-"""How good a classifier is: scores and curves from true kinds and probabilities. Knows no network."""
+"""How good a classifier is: scores with their intervals, the threshold, the curves, from kinds and probabilities alone.
+
+Knows no network. A score's interval is where it lies in 95% of bootstrap draws of the galaxies (Efron 1979, Ann.
+Statist. 7, 1).
+"""
 
 import numpy as np
-from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, precision_recall_curve, roc_auc_score
-from sklearn.metrics import roc_curve as _roc_curve
 
-from galaxycgan.evaluation.style import save_figure, style
+DRAWS = 500
+INTERVAL = (0.025, 0.975)
+#: Bins of equal width of the reliability diagram and of the calibration error.
+BINS = 10
+#: Numbers in memory at a time: draws times galaxies.
+LARGEST_PIECE = 2_000_000
 
-BOOTSTRAP = 500
 
-
-def scores(wanted, probability, prior):
+def scores(wanted, probability, prior, threshold=0.5, draws=DRAWS, seed=0):
     """Score probabilities.
 
     Parameters
@@ -20,71 +25,165 @@ def scores(wanted, probability, prior):
         Of being wanted.
     prior : float
         Share of wanted galaxies in the training split; its log loss is what knowing nothing costs.
+    threshold : float
+        From this probability on a galaxy is called wanted.
+    draws, seed : int
+        Of the bootstrap.
 
     Returns
     -------
     dict
-        n, n_wanted, log_loss and log_loss_prior (nats), roc_auc with its bootstrap 16-84% interval,
-        average_precision, brier.
+        n, n_wanted, prior, threshold; log_loss and log_loss_prior (nats), roc_auc, average_precision, brier, purity and
+        completeness and f1 at the threshold, calibration_error (expected calibration error, Naeini et al. 2015, AAAI
+        29, 2901; `BINS` bins); ``intervals``: name -> [low, high]. NaN where there is none: no galaxy of a kind.
     """
-    probability = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
-    random = np.random.default_rng(0)
-    draws = []
-    for _ in range(BOOTSTRAP):
-        pick = random.integers(len(wanted), size=len(wanted))
-        if 0 < wanted[pick].sum() < len(pick):
-            draws.append(roc_auc_score(wanted[pick], probability[pick]))
-    return {
-        "n": len(wanted),
-        "n_wanted": int(wanted.sum()),
-        "log_loss": float(log_loss(wanted, probability)),
-        "log_loss_prior": float(log_loss(wanted, np.full(len(wanted), np.clip(prior, 1e-7, 1 - 1e-7)), labels=[0, 1])),
-        "roc_auc": float(roc_auc_score(wanted, probability)),
-        "roc_auc_interval": [float(v) for v in np.quantile(draws, (0.16, 0.84))],
-        "average_precision": float(average_precision_score(wanted, probability)),
-        "brier": float(brier_score_loss(wanted, probability)),
+    wanted, probability = _prepared(wanted, probability)
+    n = len(wanted)
+    values = {
+        name: float(found[0]) for name, found in _measures(wanted, probability, np.ones((1, n)), threshold).items()
     }
+    random = np.random.default_rng(seed)
+    step = max(1, LARGEST_PIECE // n)
+    parts = [
+        _measures(wanted, probability, weights(random, min(step, draws - first), n), threshold)
+        for first in range(0, draws, step)
+    ]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in values}
+    values["log_loss_prior"] = float(-np.mean(np.log(np.where(wanted == 1, *np.clip([prior, 1 - prior], 1e-7, 1)))))
+    about = {"n": n, "n_wanted": int(wanted.sum()), "prior": float(prior), "threshold": float(threshold)}
+    return about | values | {"intervals": {name: interval(column) for name, column in columns.items()}}
 
 
-def plot_classifier(path, results, history):
-    """Draw learning curves, ROC, precision-recall and the histogram of probabilities into one picture.
+def interval(draws):
+    """Return the 95% interval [low, high] of draws; NaN ones do not count."""
+    draws = np.asarray(draws)[np.isfinite(draws)]
+    return [float(edge) for edge in np.quantile(draws, INTERVAL)] if len(draws) else [np.nan, np.nan]
+
+
+def weights(random, draws, n):
+    """Return how often each of n galaxies is in each bootstrap draw: float64 [draw, n]."""
+    return random.multinomial(n, np.full(n, 1 / n), size=draws).astype(float)
+
+
+def roc_auc(wanted, probability, weight):
+    """Return the area under the ROC curve of weighted galaxies.
 
     Parameters
     ----------
-    path : Path
-        PNG to write.
-    results : dict
-        'test': (wanted [n], probability [n]); 'metrics': see `scores`.
-    history : list of dict
-        train_loss, val_loss by epoch.
+    wanted, probability : array [n]
+    weight : array [draw, n]
+
+    Returns
+    -------
+    array [draw]
+        Ties count half; NaN where a draw has galaxies of one kind only.
     """
-    plt = style()
-    wanted, probability = results["test"]
-    metrics = results["metrics"]["test"]
-    figure, (curves, roc, recall, histogram) = plt.subplots(1, 4, figsize=(16, 4))
-    curves.plot([entry["train_loss"] for entry in history], label="training")
-    curves.plot([entry["val_loss"] for entry in history], label="validation")
-    curves.axhline(metrics["log_loss_prior"], color="0.5", ls=":", label="prior alone (test)")
-    curves.set(xlabel="epoch", ylabel="log loss [nats]", title="Learning curves")
-    curves.legend()
-    false_positive, true_positive, _ = _roc_curve(wanted, probability)
-    roc.plot(false_positive, true_positive)
-    roc.plot([0, 1], [0, 1], color="0.5", ls=":")
-    roc.set(
-        xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, AUC = {metrics['roc_auc']:.3f} (test)"
-    )
-    precision, completeness, _ = precision_recall_curve(wanted, probability)
-    recall.plot(completeness, precision)
-    recall.axhline(wanted.mean(), color="0.5", ls=":")
-    recall.set(
-        xlabel="completeness",
-        ylabel="purity",
-        ylim=(0, 1.02),
-        title=f"Average precision = {metrics['average_precision']:.3f}",
-    )
-    bins = np.linspace(0, 1, 21)
-    histogram.hist(probability[wanted == 0], bins, alpha=0.6, label="not wanted")
-    histogram.hist(probability[wanted == 1], bins, alpha=0.6, label="wanted")
-    histogram.set(xlabel="probability", ylabel="galaxies", title=f"Test split, {len(wanted)} galaxies")
-    histogram.legend()
-    save_figure(figure, path)
+    return _ranked(*_prepared(wanted, probability), weight)[0]
+
+
+def _prepared(wanted, probability):
+    return np.asarray(wanted, dtype=np.float64), np.clip(np.asarray(probability, dtype=np.float64), 1e-7, 1 - 1e-7)
+
+
+def _ranked(wanted, probability, weight):
+    """Return ROC AUC and average precision [draw] each."""
+    order = np.argsort(-probability, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(probability[order]), 1.0))  # of galaxies of equal probability
+    sorted_weight = weight[:, order]
+    right = np.cumsum(sorted_weight * wanted[order], axis=1)[:, last]
+    wrong = np.cumsum(sorted_weight * (1 - wanted[order]), axis=1)[:, last]
+    new_right, new_wrong = (np.diff(each, axis=1, prepend=0.0) for each in (right, wrong))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auc = (new_wrong * (right - new_right / 2)).sum(1) / (right[:, -1] * wrong[:, -1])
+        precision = (new_right * np.nan_to_num(right / (right + wrong))).sum(1) / right[:, -1]
+    return auc, precision
+
+
+def _measures(wanted, probability, weight, threshold):
+    """Return all scores of weighted galaxies: name -> [draw]."""
+    total = weight.sum(1)
+    called = probability >= threshold
+    log_likelihood = np.where(wanted == 1, np.log(probability), np.log1p(-probability))
+    right = weight @ (wanted * called)
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    excess = weight @ ((wanted - probability)[:, None] * (bins[:, None] == np.arange(BINS)))
+    auc, precision = _ranked(wanted, probability, weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "log_loss": -(weight @ log_likelihood) / total,
+            "roc_auc": auc,
+            "average_precision": precision,
+            "brier": weight @ np.square(wanted - probability) / total,
+            "purity": right / (weight @ called),
+            "completeness": right / (weight @ wanted),
+            "f1": 2 * right / (weight @ called + weight @ wanted),
+            "calibration_error": np.abs(excess).sum(1) / total,
+        }
+
+
+def curves(wanted, probability):
+    """Return the curves of a classifier, one point for each probability that occurs, falling.
+
+    Returns
+    -------
+    dict of arrays [k]
+        threshold, purity, completeness (= true positive rate), false_positive_rate.
+    """
+    wanted, probability = _prepared(wanted, probability)
+    order = np.argsort(-probability, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(probability[order]), 1.0))
+    right = np.cumsum(wanted[order])[last]
+    wrong = np.cumsum(1 - wanted[order])[last]
+    return {
+        "threshold": probability[order][last],
+        "purity": right / (right + wrong),
+        "completeness": right / max(right[-1], 1),
+        "false_positive_rate": wrong / max(wrong[-1], 1),
+    }
+
+
+def choose_threshold(wanted, probability, purity=0.0):
+    """Choose from which probability on a galaxy is called wanted, on galaxies that were not learned from.
+
+    Parameters
+    ----------
+    wanted, probability : array [n]
+    purity : float
+        Wanted share of true ones among those called; 0: the best F1, the harmonic mean of purity and completeness.
+
+    Returns
+    -------
+    float, str
+        The threshold, halfway to the next lower probability, and the rule in words.
+    """
+    found = curves(wanted, probability)
+    middle = (found["threshold"] + np.append(found["threshold"][1:], 0.0)) / 2
+    if purity:
+        enough = np.flatnonzero(found["purity"] >= purity)
+        if len(enough):
+            return float(middle[enough[-1]]), f"the most complete with a validation purity of at least {purity:g}"
+        best = np.flatnonzero(found["purity"] == found["purity"].max())[-1]
+        return float(middle[best]), (
+            f"the purest there is on validation, {found['purity'][best]:.3f}: {purity:g} is not reached"
+        )
+    both = found["purity"] + found["completeness"]
+    f1 = 2 * found["purity"] * found["completeness"] / np.where(both > 0, both, 1)
+    return float(middle[np.argmax(f1)]), "the best F1 on validation"
+
+
+def reliability(wanted, probability):
+    """Return the points of a reliability diagram, bin by bin, empty ones left out.
+
+    Returns
+    -------
+    dict of arrays [k]
+        probability (mean), share (of wanted galaxies), error (binomial, one standard deviation), n.
+    """
+    wanted, probability = _prepared(wanted, probability)
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    n = np.bincount(bins, minlength=BINS)
+    full = n > 0
+    mean, share = (np.bincount(bins, each, BINS)[full] / n[full] for each in (probability, wanted))
+    # Laplace's rule keeps the error of a bin of one kind above zero.
+    smooth = (share * n[full] + 1) / (n[full] + 2)
+    return {"probability": mean, "share": share, "error": np.sqrt(smooth * (1 - smooth) / n[full]), "n": n[full]}

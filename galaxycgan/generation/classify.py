@@ -15,13 +15,13 @@ from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, sha256_file
 from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.release import check_images
-from galaxycgan.training.classifier import MODEL, load_classifier, logits
+from galaxycgan.training.classifier_model import MODEL, load_classifier, probabilities
 
 CHUNK = 4096
 
 
 def classify(config, context):
-    """Write ids and probabilities of all galaxies of a store.
+    """Write ids, calibrated probabilities and classes of all galaxies of a store.
 
     Parameters
     ----------
@@ -47,12 +47,16 @@ def classify(config, context):
             for first in range(0, store.n, CHUNK):
                 context.check()
                 images = torch.from_numpy(store.images(slice(first, first + CHUNK)))
-                probability[first : first + CHUNK] = torch.sigmoid(logits(network, images, device)).numpy()
+                probability[first : first + CHUNK] = probabilities(network, state, images).numpy()
                 progress.at(min(first + CHUNK, store.n))
-        table = _table(store, probability, state["target"], model_sha256, context.created)
+        table = _table(store, probability, state, model_sha256, context.created)
     with atomic_path(out) as temporary:
         fits.HDUList([fits.PrimaryHDU(), table]).writeto(temporary, checksum=False, output_verify="exception")
-    context.say(f"{out}: probabilities of {len(probability):,} galaxies for '{state['target']}'")
+    called = int((probability >= state["threshold"]).sum())
+    context.say(
+        f"{out}: {len(probability):,} galaxies for '{state['target']}'; {called:,} at p >= {state['threshold']:.3f}, "
+        f"{probability.sum(dtype=np.float64):,.0f} expected by the probabilities"
+    )
 
 
 def _is_same(path, model_sha256, fingerprint):
@@ -64,24 +68,31 @@ def _is_same(path, model_sha256, fingerprint):
     return (header.get("MODELSHA"), header.get("STORESHA")) == (model_sha256, fingerprint)
 
 
-def _table(store, probability, target, model_sha256, created):
-    """Binary table with id, probability and split."""
+def _table(store, probability, state, model_sha256, created):
+    """Binary table with id, probability, class and split."""
+    columns = {
+        store.id_column: ("K", store.ids, "object id", "meta.id;meta.main"),
+        "probability": (
+            "E",
+            probability,
+            "of fulfilling TARGET, calibrated on validation galaxies",
+            "stat.probability",
+        ),
+        "is_target": ("L", probability >= state["threshold"], "probability >= THRESH", "meta.code.class"),
+        "split": ("I", store.split.astype(np.int16), "0 train 1 val 2 test -1 none: no clean score on 0", "meta.code"),
+    }
     table = fits.BinTableHDU.from_columns(
-        [
-            fits.Column(store.id_column, "K", array=store.ids),
-            fits.Column("probability", "E", array=probability),
-            fits.Column("split", "I", array=store.split.astype(np.int16)),
-        ],
-        name="CLASSIFIED",
+        [fits.Column(name, kind, array=values) for name, (kind, values, _, _) in columns.items()], name="CLASSIFIED"
     )
-    comments = ("object id", "of fulfilling TARGET", "0 train, 1 validation, 2 test, -1 none: no clean score on 0")
-    for k, (comment, ucd) in enumerate(
-        zip(comments, ("meta.id;meta.main", "stat.probability", "meta.code"), strict=True), 1
-    ):
+    for k, (_, _, comment, ucd) in enumerate(columns.values(), 1):
         table.header[f"TCOMM{k}"] = comment
         table.header[f"TUCD{k}"] = ucd
     cards = [
-        ("TARGET", ascii_text(target), "condition that the probability is for"),
+        ("TARGET", ascii_text(state["target"]), "condition that the probability is for"),
+        ("THRESH", state["threshold"], "least probability of is_target"),
+        ("THRRULE", ascii_text(state["rule"]), "how THRESH was chosen"),
+        ("TEMPER", state["temperature"], "temperature that calibrates the logits"),
+        ("PRESET", state["preset"], "network"),
         ("STORE", ascii_text(os.path.basename(store.path)), "store that was classified"),
         ("STORESHA", store.fingerprint, "fingerprint of the store"),
         ("MODELSHA", model_sha256, "SHA-256 of the classifier"),

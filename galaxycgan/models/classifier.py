@@ -48,15 +48,45 @@ class Cnn2018(nn.Module):
         self.dense = nn.Sequential(
             nn.Linear(16 * side * side, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 1)
         )
+        for name, values in self.named_parameters():
+            # As Keras started it (Glorot & Bengio 2010); torch's smaller weights learn much more slowly.
+            nn.init.zeros_(values) if name.endswith("bias") else nn.init.xavier_uniform_(values)
 
     def forward(self, x):
         """Map stretched images [n, band, y, x] to logits [n]."""
         for convolution, kernel in zip(self.convolutions, KERNELS_2018, strict=True):
-            # "same" padding of an even kernel: torch's own makes a slow copy
-            before, after = (kernel - 1) // 2, kernel // 2
-            x = convolution(F.pad(x, (before, after, before, after)))
-            x = F.dropout(F.max_pool2d(F.relu(x), 2), 0.25, self.training)
+            # Pooled first: the same numbers as after the ReLU, which then has a quarter of them to do.
+            x = F.max_pool2d(_same(convolution, kernel, x), 2)
+            x = _dropped_quarter(F.relu(x)) if self.training else F.relu(x)
         return self.dense(x.flatten(1))[:, 0]
+
+
+def _same(convolution, kernel, x):
+    """Convolve with "same" padding of an even kernel, one more row after than before; torch's own is slow.
+
+    Returned with channels last, which pools fastest. In bfloat16 on a CPU the middle kernel takes half the time with
+    channels first and a row too many (measured on an AMD EPYC: 19 against 42 ms for a batch of 64, forth and back), the
+    large one with channels last and padding of its own (37 against 78 ms).
+    """
+    if kernel == KERNELS_2018[1]:
+        weight = convolution.weight.contiguous(memory_format=torch.contiguous_format)
+        x = x.contiguous(memory_format=torch.contiguous_format)
+        y = F.conv2d(x, weight, convolution.bias, padding=kernel // 2)[..., 1:, 1:]
+    else:
+        before, after = (kernel - 1) // 2, kernel // 2
+        y = convolution(F.pad(x, (before, after, before, after)))
+    return y.contiguous(memory_format=torch.channels_last)
+
+
+def _dropped_quarter(x):
+    """Set a random quarter of numbers to 0, the others to 4/3: dropout of 1/4 from two random bits each.
+
+    torch's own draws a number for each on a CPU, a tenth of a training step.
+    """
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 32),), device=x.device)
+    pairs = (words.view(torch.uint8)[:, None] >> torch.tensor([0, 2, 4, 6], dtype=torch.uint8, device=x.device)) & 3
+    kept = pairs.flatten()[: x.numel()].view(x.shape) != 0
+    return x * (kept.to(x.dtype) * (4 / 3))
 
 
 class BaseClassifier(nn.Module):

@@ -1,0 +1,139 @@
+"""The study's plot and page: AUC and gain against the share of real galaxies. Computes nothing."""
+
+import html
+import json
+
+import numpy as np
+
+from galaxycgan.evaluation import page
+from galaxycgan.evaluation.study_table import SMALL, WIDEST
+from galaxycgan.evaluation.style import SERIES, WIDTH_INCH, save_figure, style
+from galaxycgan.files import write_text
+
+PLOT, REPORT, TABLE = "study.png", "report.html", "study.csv"
+
+
+def write_report(run, report):
+    """Write plot and page of a study.
+
+    Parameters
+    ----------
+    run : Path
+    report : dict
+        What study.json holds.
+    """
+    draw(run / PLOT, report["arms"], report["baseline"])
+    goals = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th><td class="word {word}">{word}</td></tr>'
+        for name, word in report["goals"].items()
+    )
+    made = html.escape(json.dumps({name: report[name] for name in ("tool", "created", "request")}, indent=1))
+    sections = [
+        f"<header><h1>Do generated galaxies help the classifier?</h1><p>{html.escape(report['target'])}; "
+        f"{report['n_test']:,} test galaxies of {html.escape(report['test'])}, {report['n_wanted']:,} of them wanted; "
+        f"{len(report['seeds'])} GANs and classifiers for each share of the training galaxies of "
+        f"{html.escape(report['store'])}. {report['created']}</p></header>",
+        f'<section id="goals"><h2>Goals</h2><table><tbody>{goals}</tbody></table>{_pooled(report)}</section>',
+        f'<section id="plot"><h2>ROC AUC by share of real galaxies</h2><figure><div class="wide"><img src="'
+        f'{page.embedded(run / PLOT)}" alt="ROC AUC and gain by share of real galaxies"></div></figure></section>',
+        _table(report),
+        f'<section id="made"><h2>How it was made</h2><pre>{made}</pre></section>',
+    ]
+    write_text(run / REPORT, page.document("Do generated galaxies help the classifier?", sections))
+
+
+def text_table(report):
+    """Return the table as lines of plain text."""
+    lines = [f"{'share':>6}  {'arm':<24} {'ROC AUC':>8}  {'seeds':>6}  gain on {report['baseline']} (95% interval)"]
+    for row in report["arms"]:
+        gain = ""
+        if "difference" in row:
+            low, high = row["difference_interval"]
+            gain = f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) {row['verdict']}"
+        lines.append(
+            f"{row['fraction']:>6.0%}  {row['arm']:<24} {row['roc_auc']:>8.3f}  {row['scatter']:>6.3f}  {gain}".rstrip()
+        )
+    return lines
+
+
+def _pooled(report):
+    words = []
+    if found := report["pooled"]:
+        words.append(
+            f"Pooled gain at shares up to {SMALL:.0%}: {page.number(found['difference'])} ("
+            f"{' to '.join(page.number(edge) for edge in found['interval'])}), {found['verdict']}."
+        )
+    if found := report["synthetic_alone"]:
+        words.append(
+            f"Trained on generated galaxies alone: {page.number(found['ratio'])} of the AUC of training on real ones ("
+            f"{' to '.join(page.number(edge) for edge in found['interval'])})."
+        )
+    return f"<p>{' '.join(words)}</p>"
+
+
+def _table(report):
+    head = "".join(
+        f'<th scope="col" class="number">{text}</th>' for text in ("ROC AUC", "between seeds", "gain on baseline", "")
+    )
+    rows = ""
+    for row in report["arms"]:
+        gain = page.number(row.get("difference"))
+        if "difference" in row:
+            gain += f" <small>({' to '.join(page.number(edge) for edge in row['difference_interval'])})</small>"
+        limits = " to ".join(page.number(edge) for edge in row["interval"])
+        rows += (
+            f'<tr><th scope="row">{row["fraction"]:.0%}, {html.escape(row["arm"])}</th>'
+            f'<td class="number" data-label="AUC">{page.number(row["roc_auc"])} <small>({limits})</small></td>'
+            f'<td class="number" data-label="seeds">{page.number(row["scatter"])}</td>'
+            f'<td class="number" data-label="gain">{gain}</td><td>{row.get("verdict", "baseline")}</td></tr>'
+        )
+    return (
+        f'<section id="table"><h2>All ways of training</h2><p>Baseline: {html.escape(report["baseline"])}. Differences '
+        "are paired: the same test galaxies and seeds on both sides. 95% intervals from draws of test galaxies and "
+        f"seeds; undecided: the interval holds 0 and is wider than {WIDEST}.</p>"
+        f'<table class="cards"><thead><tr><th scope="col">share, way of training</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></section>"
+    )
+
+
+def draw(path, rows, baseline):
+    """Draw AUC and gain of each arm against the share of real galaxies.
+
+    Parameters
+    ----------
+    path : Path
+        PNG to write.
+    rows : list of dict
+        Of `galaxycgan.evaluation.study_table.summarise`.
+    baseline : str
+    """
+    plt = style()
+    figure, (auc, gain) = plt.subplots(1, 2, figsize=(WIDTH_INCH, 4.0))
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    for k, arm in enumerate(arms):
+        own = [row for row in rows if row["arm"] == arm]
+        # Side by side, so that intervals can be seen.
+        share = np.array([row["fraction"] for row in own]) * 1.03 ** (k - (len(arms) - 1) / 2)
+        colour = SERIES[k % len(SERIES)]
+        _points(auc, share, [row["roc_auc"] for row in own], [row["interval"] for row in own], colour, arm)
+        if arm != baseline:
+            values = [row["difference"] for row in own]
+            _points(gain, share, values, [row["difference_interval"] for row in own], colour, arm)
+    gain.axhline(0, color="0.5", lw=0.8)
+    auc.set(ylabel="ROC AUC, mean over seeds", title="Test galaxies of another survey")
+    gain.set(ylabel=f"gain on {baseline}", title="Paired differences, 95% intervals")
+    shares = sorted({row["fraction"] for row in rows})
+    for axis in (auc, gain):
+        axis.set_xscale("log")
+        axis.set_xticks(shares, [f"{share:.0%}" for share in shares])
+        axis.set_xticks([], minor=True)
+        axis.set_xlabel("share of the real training galaxies")
+    auc.legend()
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+def _points(axis, x, values, intervals, colour, label):
+    low, high = np.array(intervals, dtype=float).T
+    values = np.array(values)
+    axis.errorbar(x, values, [values - low, high - values], fmt="o-", ms=4, color=colour, label=label)

@@ -1,0 +1,178 @@
+"""Whether one way of training classifiers beats another: paired differences over fractions and seeds. Trains nothing.
+
+All classifiers judge the same test galaxies, so a bootstrap draw takes the same galaxies for all of them, and the same
+seeds for both sides of a difference: what is common to both sides cancels.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from galaxycgan.evaluation.classification import LARGEST_PIECE, interval, roc_auc, weights
+
+DRAWS = 1000
+#: An interval that holds 0 and is wider than this leaves it open which way is better.
+WIDEST = 0.01
+#: Training shares up to which the pooled gain is taken.
+SMALL = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What a trained classifier says of the test galaxies.
+
+    Attributes
+    ----------
+    fraction : float
+        Of the training split that it learned from.
+    seed : int
+    arm : str
+        Way of training.
+    probability : array [n]
+    """
+
+    fraction: float
+    seed: int
+    arm: str
+    probability: np.ndarray
+
+
+class PairedBootstrap:
+    """ROC AUC of all classifiers in the same bootstrap draws of test galaxies and seeds.
+
+    Parameters
+    ----------
+    wanted : array [n]
+        Kinds of the test galaxies, 1 or 0.
+    judged : list of Judged
+        All arms at all fractions and seeds.
+    draws, seed : int
+    """
+
+    def __init__(self, wanted, judged, draws=DRAWS, seed=0):
+        self.random, self.draws = np.random.default_rng(seed), draws
+        self.fractions = sorted({each.fraction for each in judged})
+        self.seeds = sorted({each.seed for each in judged})
+        self.arms = list(dict.fromkeys(each.arm for each in judged))
+        n = len(wanted)
+        one = np.ones((1, n))
+        self.value = {_key(each): roc_auc(wanted, each.probability, one)[0] for each in judged}
+        parts, step = {_key(each): [] for each in judged}, max(1, LARGEST_PIECE // n)
+        for first in range(0, draws, step):
+            weight = weights(self.random, min(step, draws - first), n)
+            for each in judged:
+                parts[_key(each)].append(roc_auc(wanted, each.probability, weight))
+        self.drawn = {key: np.concatenate(found) for key, found in parts.items()}
+        # [fraction][draw, seed]: which seeds a draw takes
+        size = draws, len(self.seeds)
+        self.picks = {fraction: self.random.integers(len(self.seeds), size=size) for fraction in self.fractions}
+
+    def mean(self, fraction, arm):
+        """Return the mean AUC over the seeds, and of each draw: float, array [draw]."""
+        keys = [(fraction, seed, arm) for seed in self.seeds]
+        drawn = np.stack([self.drawn[key] for key in keys], 1)
+        picked = np.take_along_axis(drawn, self.picks[fraction], 1).mean(1)
+        return float(np.mean([self.value[key] for key in keys])), picked
+
+    def scatter(self, fraction, arm):
+        """Return the standard deviation of the AUC between seeds; NaN for one seed."""
+        values = [self.value[fraction, seed, arm] for seed in self.seeds]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+
+    def difference(self, fractions, arm, against):
+        """Return by how much an arm's mean AUC, averaged over some fractions, is above another's.
+
+        Returns
+        -------
+        dict
+            difference, interval [low, high] (95%), verdict; see `verdict`.
+        """
+        pairs = [(self.mean(fraction, arm), self.mean(fraction, against)) for fraction in fractions]
+        value = float(np.mean([ours[0] - theirs[0] for ours, theirs in pairs]))
+        low_high = interval(np.mean([ours[1] - theirs[1] for ours, theirs in pairs], axis=0))
+        return {"difference": value, "interval": low_high, "verdict": verdict(low_high)}
+
+    def ratio(self, fraction, arm, against):
+        """Return an arm's mean AUC over another's: dict of ratio and interval."""
+        (ours, our_draws), (theirs, their_draws) = self.mean(fraction, arm), self.mean(fraction, against)
+        return {"ratio": ours / theirs, "interval": interval(our_draws / their_draws)}
+
+
+def _key(judged):
+    return judged.fraction, judged.seed, judged.arm
+
+
+def verdict(low_high):
+    """Say in words what an interval of a difference means."""
+    low, high = low_high
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return "undecided"
+    wide = ", size undecided" if high - low > WIDEST else ""
+    if low > 0:
+        return f"gain{wide}"
+    if high < 0:
+        return f"loss{wide}"
+    return "undecided" if wide else "none"
+
+
+def summarise(bootstrap, baseline, helped, alone):
+    """Return the study's numbers.
+
+    Parameters
+    ----------
+    bootstrap : PairedBootstrap
+    baseline : str
+        The arm that others are compared with: standard augmentation.
+    helped, alone : str
+        The arm with generated galaxies beside real ones, and that with generated ones alone; '' where there is none.
+
+    Returns
+    -------
+    dict
+        arms: list of fraction, arm, roc_auc, interval, scatter, and difference, difference_interval, verdict against
+        the baseline; pooled: the gain at fractions up to `SMALL`; synthetic_alone: AUC ratio at the largest fraction;
+        goals: name -> met, missed, undecided.
+    """
+    rows = []
+    for fraction in bootstrap.fractions:
+        for arm in bootstrap.arms:
+            value, drawn = bootstrap.mean(fraction, arm)
+            row = {"fraction": fraction, "arm": arm, "roc_auc": value, "interval": interval(drawn)}
+            row["scatter"] = bootstrap.scatter(fraction, arm)
+            if arm != baseline:
+                found = bootstrap.difference([fraction], arm, baseline)
+                row |= {"difference": found["difference"], "difference_interval": found["interval"]}
+                row["verdict"] = found["verdict"]
+            rows.append(row)
+    small = [fraction for fraction in bootstrap.fractions if fraction <= SMALL]
+    most = bootstrap.fractions[-1]
+    pooled = bootstrap.difference(small, helped, baseline) if small and helped else None
+    full = bootstrap.difference([most], helped, baseline) if most == 1 and helped else None
+    ratio = bootstrap.ratio(most, alone, baseline) if alone else None
+    return {
+        "arms": rows,
+        "pooled": pooled,
+        "synthetic_alone": ratio,
+        "goals": _goals(pooled, full, ratio if most == 1 else None),
+    }
+
+
+def _goals(pooled, full, ratio):
+    """Return which of the study's goals are met; those without numbers are left out."""
+    goals = {}
+    if pooled:
+        low, high = pooled["interval"]
+        met = pooled["difference"] >= 0.03 and low > 0
+        goals["pooled gain at 25% and below of 0.03 or more, interval above 0"] = (
+            "met" if met else "missed" if high < 0.03 or low > 0 else "undecided"
+        )
+    if full:
+        low, high = full["interval"]
+        goals["no loss of 0.005 or more at 100%"] = (
+            "met" if low > -0.005 else "missed" if high < -0.005 else "undecided"
+        )
+    if ratio:
+        goals["generated galaxies alone reach 0.99 of the AUC of real ones"] = (
+            "met" if ratio["ratio"] >= 0.99 else "missed" if ratio["interval"][1] < 0.99 else "undecided"
+        )
+    return goals

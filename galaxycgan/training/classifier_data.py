@@ -1,0 +1,184 @@
+"""What a classifier is trained and judged on: real galaxies by split, and generated ones fresh for every epoch."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from galaxycgan.catalogs.expression import evaluate
+from galaxycgan.catalogs.populations import Recipe, draw_labels
+from galaxycgan.errors import UserError, first_few
+from galaxycgan.evaluation.features import FeatureSpace
+from galaxycgan.models.painter import Painter
+from galaxycgan.models.release import check_images, load_trained_on
+from galaxycgan.randomness import generator
+from galaxycgan.training.portion import TEST, TRAIN, VALIDATION
+
+NAMES = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
+#: Scatter of asked labels around the training galaxies', in standard deviations of these.
+SMOOTHING = 0.1
+#: Training galaxies at most that teach the filter's regressor.
+MOST_TAUGHT = 6000
+#: Generated galaxies that the filter looks at together.
+CHUNK = 256
+
+
+@dataclasses.dataclass
+class Split:
+    """Galaxies in one role.
+
+    Attributes
+    ----------
+    images : tensor [n, band, y, x]
+        nJy.
+    wanted : tensor [n]
+        1 where the target is fulfilled, else 0.
+    ids : int64 array [n]
+    rows : int array [n]
+        Of the store.
+    """
+
+    images: torch.Tensor
+    wanted: torch.Tensor
+    ids: np.ndarray
+    rows: np.ndarray
+
+
+def read_split(store, target, rows, name):
+    """Read the galaxies at `rows` of a store; both kinds must be among them."""
+    kinds = evaluate(target, store.column, store.columns, store.n)[rows]
+    if kinds.all() or not kinds.any():
+        raise UserError(
+            f"{store.path}: of the {len(rows)} galaxies in the {name} split {kinds.sum()} fulfil '{target}'; "
+            "a classifier needs galaxies of both kinds in each split: try another --target or more data"
+        )
+    images = torch.from_numpy(store.images(rows))
+    return Split(images, torch.from_numpy(kinds.astype(np.float32)), store.ids[rows], rows)
+
+
+def read_splits(store, target):
+    """Read train, validation and test split of a store: list of three `Split`."""
+    return [read_split(store, target, np.flatnonzero(store.split == k), name) for k, name in NAMES.items()]
+
+
+def read_survey(survey, store, target):
+    """Read all labelled galaxies of another survey's store to judge on.
+
+    Raises
+    ------
+    UserError
+        Where its images are of another kind, or it holds galaxies that the classifier learns from.
+    """
+    kind = {"bands": store.bands, "pixel_unit": store.pixel_unit, "pixel_scale_arcsec": store.pixel_scale}
+    check_images(store.path, kind, store.size, survey)
+    shared = np.intersect1d(survey.ids, store.ids[np.isin(store.split, (TRAIN, VALIDATION))])
+    if len(shared):
+        raise UserError(
+            f"{survey.path}: {len(shared)} of its galaxies are in the training or validation split of {store.path} "
+            f"({first_few(shared)}); --test wants galaxies that the classifier never saw (galaxycgan select makes such)"
+        )
+    return read_split(survey, target, np.flatnonzero(survey.split >= 0), "--test")
+
+
+class SyntheticImages:
+    """Fresh generated galaxies for each epoch, with labels like the training sample's.
+
+    Parameters
+    ----------
+    run : Path
+        Run directory of the GAN.
+    store : GalaxyStore
+        What the classifier is trained on; its `split` tells what it may see.
+    target : str
+        Expression that labels a galaxy by its asked properties.
+    seed : int
+        Of the draws.
+    exactly : bool
+        Whether the GAN must have seen the training galaxies and no others.
+
+    Raises
+    ------
+    UserError
+        Where the GAN has seen galaxies that it must not have, or makes other images.
+    """
+
+    def __init__(self, run, store, target, seed, device, exactly=False):
+        self.painter = Painter(run, device)
+        self.target, self.seed, self.filter = target, seed, None
+        check_images(run, self.painter.card, self.painter.generator.shape.size, store)
+        names = self.painter.conditioning.columns
+        # Fails here, in words, where the target asks for a column that the GAN was not told
+        evaluate(target, lambda name: np.ones(1), names, 1, f"{run}, conditioned on {', '.join(names)}: --target")
+        self.trained_on = load_trained_on(Path(run))
+        self.refuse(store.ids[np.isin(store.split, (VALIDATION, TEST))], f"validation or test galaxies of {store.path}")
+        if exactly:
+            self._refuse_others(store)
+
+    def refuse(self, ids, what):
+        """Raise `UserError` where the GAN was trained on one of these ids."""
+        leaked = np.intersect1d(self.trained_on, ids)
+        if len(leaked):
+            raise UserError(
+                f"{self.painter.run}: the GAN was trained on {len(leaked)} {what} ({first_few(leaked)}); "
+                "train it on the classifier's own training galaxies"
+            )
+
+    def _refuse_others(self, store):
+        """Raise `UserError` where GAN and classifier learn from different galaxies."""
+        different = np.setxor1d(self.trained_on, store.ids[store.split == TRAIN])
+        if len(different):
+            raise UserError(
+                f"{self.painter.run}: with --fraction or --fold the GAN must have learned from the classifier's "
+                f"training galaxies exactly; {len(different)} differ ({first_few(different)}); train it on these"
+            )
+
+    def filter_by(self, store, training, unit_njy, share, check):
+        """Leave out that share of galaxies whose labels a regressor reads most differently from what was asked.
+
+        The regressor learns from the real training images, never from generated ones. A galaxy's deviation is in units
+        of the regressor's own error. A large share takes real scatter away as well.
+
+        Parameters
+        ----------
+        store : GalaxyStore
+        training : Split
+        unit_njy : array [band]
+            Softening of the stretch: twice the sky noise.
+        share : float
+            0 <= share < 1.
+        check : callable
+            Raises where the work shall stop.
+        """
+        conditioning = self.painter.conditioning
+        labels = conditioning.standardise(store.labels(conditioning.columns)[training.rows[:MOST_TAUGHT]])
+        space = FeatureSpace(training.images[:MOST_TAUGHT].numpy(), labels, unit_njy, check, self.seed)
+        error = _read_labels(space.network, training.images[:MOST_TAUGHT]) - torch.from_numpy(labels)
+        self.filter = share, space.network, error.square().mean(0)
+
+    def epoch(self, number, n):
+        """Return images [n, band, y, x] in nJy and kinds [n] of an epoch."""
+        seed = int(generator(self.seed, "request", number).integers(2**62))
+        drawn = n if self.filter is None else int(np.ceil(n / (1 - self.filter[0])))
+        recipe = Recipe("augmentation", seed, "model", "training", {"n": drawn, "smoothing": SMOOTHING})
+        labels = draw_labels(recipe, self.painter.conditioning)
+        names = self.painter.conditioning.columns
+        wanted = evaluate(self.target, dict(zip(names, labels.T, strict=True)).__getitem__, names, drawn)
+        images = torch.from_numpy(self.painter.sample(labels, seed))
+        keep = self._keep(images, labels, n)
+        return images[keep], torch.from_numpy(wanted.astype(np.float32))[keep]
+
+    def _keep(self, images, labels, n):
+        """Return which n galaxies of a draw obey their labels best, in their order."""
+        if self.filter is None:
+            return slice(None)
+        _, network, variance = self.filter
+        asked = torch.from_numpy(self.painter.conditioning.standardise(labels))
+        deviation = ((_read_labels(network, images) - asked).square() / variance).sum(1)
+        return deviation.argsort(stable=True)[:n].sort().values
+
+
+@torch.no_grad()
+def _read_labels(network, images):
+    """Labels that a regressor reads from images, standardised: [n, label]."""
+    return torch.cat([network(part) for part in images.split(CHUNK)])

@@ -1,0 +1,225 @@
+"""The stage study: do generated galaxies help the classifier? GANs and classifiers over fractions and seeds, one table.
+
+Each element, a fraction of the training galaxies and a seed, trains a GAN on exactly the galaxies that its classifiers
+learn from, then the classifiers, each in a directory of its own::
+
+    RUN/study.json, study.png, study.csv, report.html     when all elements are done
+    RUN/request.json                                      what all elements share
+    RUN/fraction=0.25/galaxies.h5                         this fraction's training galaxies, and the validation ones
+    RUN/fraction=0.25/seed=0/gan/                         run directory of train_gan
+    RUN/fraction=0.25/seed=0/ARM/                         run directories of train_classifier
+    RUN/fraction=0.25/seed=0/done.json
+
+Elements are independent: ``--parts K --part k`` does every K-th of them, so that the jobs of an array share the work.
+"""
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+
+from galaxycgan.catalogs.select import select
+from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.config import Select, TrainClassifier, TrainGan, check_at_least
+from galaxycgan.errors import UserError
+from galaxycgan.evaluation.classification import scores
+from galaxycgan.evaluation.study_report import REPORT, TABLE, text_table, write_report
+from galaxycgan.evaluation.study_table import Judged, PairedBootstrap, summarise
+from galaxycgan.files import atomic_path, make_directory, read_json, write_json, write_text
+from galaxycgan.provenance import tool_stamp
+from galaxycgan.training.classifier import PREDICTIONS, train_classifier
+from galaxycgan.training.gan import train_gan
+from galaxycgan.training.portion import TRAIN, VALIDATION, portion
+
+REQUEST, RESULT, DONE, GALAXIES, IDS = "request.json", "study.json", "done.json", "galaxies.h5", "ids.npy"
+#: Options that all elements share; seeds, fractions and augmentations may be added later.
+SHARED = ("target", "classifier", "preset", "gan_images", "synthetic_share", "epochs", "patience")
+AUGMENT = ("none", "standard", "gan", "standard+gan")
+ANCESTOR = "cnn2018"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A way of training a classifier."""
+
+    preset: str
+    augment: str
+    share: float = 0.5
+
+    @property
+    def name(self):
+        """Names it in tables and as a directory."""
+        return f"{self.preset}-{'synthetic-alone' if self.share == 1 else self.augment}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Element:
+    """A fraction of the training galaxies and a seed."""
+
+    fraction: float
+    seed: int
+
+    def place(self, run):
+        """Return its directory."""
+        return run / f"fraction={self.fraction:g}" / f"seed={self.seed}"
+
+
+def study(config, context):
+    """Train GANs and classifiers over fractions and seeds, as far as they are not there; then write the table.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.Study
+        Options.
+    context : galaxycgan.context.Context
+        How it is run.
+
+    Raises
+    ------
+    UserError
+        Where a store or an option can't be used, or the directory holds another study.
+    Interrupted
+        When asked to stop; all that is done is kept.
+    """
+    elements, arms = _plan(config)
+    run, store_path = Path(config.run), find_store(config.store)
+    with GalaxyStore(store_path) as store, GalaxyStore(config.test) as test:
+        request = {name: getattr(config, name) for name in SHARED}
+        request |= {"store": store.fingerprint, "test": test.fingerprint}
+        _open(run, request, config)
+        own = elements if config.part < 0 else elements[config.part :: config.parts]
+        for element in own:
+            if not _is_done(element, run, arms):
+                context.check()
+                _do(element, run, store, arms, config, context)
+        left = [element for element in elements if not _is_done(element, run, arms)]
+        if left:
+            context.say(f"{run}: {len(elements) - len(left)} of {len(elements)} elements done; the table comes last")
+            return
+        _finish(run, elements, arms, request, config, context)
+
+
+def _plan(config):
+    """Return all elements and arms; refuse options that can't be."""
+    check_at_least(config, seeds=1, gan_images=1, epochs=1, patience=1, parts=1, part=-1)
+    if not config.test:
+        raise UserError("--test is missing: name the store of another survey to judge on, 5,000 galaxies or more")
+    if config.part >= config.parts:
+        raise UserError(f"--part {config.part}: of --parts {config.parts} they are 0 to {config.parts - 1}")
+    try:
+        fractions = sorted({float(word) for word in config.fractions.split(",")})
+    except ValueError:
+        raise UserError(f"--fractions {config.fractions}: give numbers such as 0.1,0.25,1") from None
+    if not all(0 < fraction <= 1 for fraction in fractions):
+        raise UserError(f"--fractions {config.fractions}: must be above 0 and at most 1")
+    if not 0 < config.synthetic_share < 1:
+        raise UserError(f"--synthetic-share {config.synthetic_share}: must be above 0 and below 1")
+    augment = [word.strip() for word in config.augment.split(",")]
+    if unknown := [word for word in augment if word not in AUGMENT]:
+        raise UserError(f"--augment {unknown[0]}: must be among {', '.join(AUGMENT)}")
+    # Baseline first; the ancestor's own ways of training are always part of the table.
+    arms = [
+        Arm(config.classifier, "standard"),
+        *(Arm(config.classifier, each, config.synthetic_share) for each in augment),
+    ]
+    arms = [dataclasses.replace(arm, share=arm.share if "gan" in arm.augment else 0.5) for arm in arms]
+    if any("gan" in each for each in augment):
+        arms.append(Arm(config.classifier, "standard+gan", 1.0))
+    arms += [Arm(ANCESTOR, "none"), Arm(ANCESTOR, "standard")]
+    elements = [Element(fraction, seed) for fraction in fractions for seed in range(config.seeds)]
+    return elements, list(dict.fromkeys(arms))
+
+
+def _open(run, request, config):
+    """Make the directory, or refuse one of another study."""
+    path = run / REQUEST
+    if config.overwrite:
+        for done in run.glob(f"fraction=*/seed=*/{DONE}"):
+            done.unlink()
+        path.unlink(missing_ok=True)
+    if path.exists():
+        earlier = read_json(path)
+        for name, value in request.items():
+            if earlier.get(name) != value:
+                raise UserError(f"{run}: holds a study with another {name}; choose another --run, or --overwrite")
+    make_directory(run)
+    write_json(path, request)
+
+
+def _is_done(element, run, arms):
+    """Tell whether all of an element's classifiers are there."""
+    path = element.place(run) / DONE
+    return path.exists() and set(read_json(path)["arms"]) >= {arm.name for arm in arms}
+
+
+def _do(element, run, store, arms, config, context):
+    """Train the GAN of an element and its classifiers."""
+    place = element.place(run)
+    galaxies = _galaxies(element, run, store, config, context)
+    context.say(
+        f"{place}: {len(arms)} classifiers" + (" and a GAN" if any("gan" in arm.augment for arm in arms) else "")
+    )
+    common = {"threads": config.threads, "device": config.device, "seed": element.seed, "overwrite": config.overwrite}
+    if any("gan" in arm.augment for arm in arms):
+        gan = TrainGan(
+            store=str(galaxies), run=str(place / "gan"), preset=config.preset, images=config.gan_images, **common
+        )
+        train_gan(gan, context)
+    for arm in arms:
+        options = TrainClassifier(
+            store=str(store.path), run=str(place / arm.name), test=config.test, target=config.target,
+            preset=arm.preset, augment=arm.augment, synthetic_share=arm.share, fraction=element.fraction,
+            gan=str(place / "gan") if "gan" in arm.augment else "", epochs=config.epochs, patience=config.patience,
+            **common,
+        )  # fmt: skip
+        train_classifier(options, context)
+    write_json(place / DONE, {"arms": [arm.name for arm in arms]})
+
+
+def _galaxies(element, run, store, config, context):
+    """Write the store that an element's GAN learns from: it can't see what isn't there."""
+    folder = make_directory(element.place(run).parent)
+    split = portion(store.ids, store.split, element.fraction)
+    path, ids = folder / GALAXIES, folder / IDS
+    with atomic_path(ids) as temporary, open(temporary, "wb") as file:
+        np.save(file, store.ids[np.isin(split, (TRAIN, VALIDATION))])
+    select(Select(store=str(store.path), ids=str(ids), out=str(path), overwrite=config.overwrite), context)
+    return path
+
+
+def _finish(run, elements, arms, request, config, context):
+    """Write table, plot and page from all classifiers' predictions."""
+    wanted, judged, rows = None, [], []
+    for element in elements:
+        for arm in arms:
+            with np.load(element.place(run) / arm.name / PREDICTIONS, allow_pickle=False) as found:
+                kinds, probability = found["survey_wanted"], found["survey_probability"]
+            wanted = kinds if wanted is None else wanted
+            judged.append(Judged(element.fraction, element.seed, arm.name, probability))
+            score = scores(kinds, probability, 0.5, draws=1)
+            rows.append([element.fraction, element.seed, arm.name, *(f"{score[name]:.5f}" for name in _SCORES)])
+    baseline, alone = arms[0].name, next((arm.name for arm in arms if arm.share == 1), "")
+    helped = next((arm.name for arm in arms if arm.augment == "standard+gan" and arm.share < 1), "")
+    helped = helped or next((arm.name for arm in arms if "gan" in arm.augment and arm.share < 1), "")
+    report = {
+        "schema": "galaxycgan-study", "schema_version": 1, "tool": tool_stamp(), "created": context.created,
+        "request": request, "target": config.target, "store": config.store or str(find_store("")),
+        "test": config.test, "n_test": len(wanted), "n_wanted": int(wanted.sum()), "baseline": baseline,
+        "seeds": list(range(config.seeds)),
+    }  # fmt: skip
+    report |= summarise(PairedBootstrap(wanted, judged), baseline, helped, alone)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["fraction", "seed", "arm", *_SCORES], *rows])
+    write_text(run / TABLE, text.getvalue())
+    write_report(run, report)
+    write_json(run / RESULT, report)
+    context.say("\n".join(text_table(report)))
+    for name, word in report["goals"].items():
+        context.say(f"{word}: {name}")
+    context.say(f"{run}: {RESULT}, {TABLE}, {REPORT}")
+
+
+#: Columns of study.csv.
+_SCORES = ("roc_auc", "average_precision", "log_loss", "brier")

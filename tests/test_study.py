@@ -1,0 +1,173 @@
+"""The study trains each GAN on exactly its classifiers' galaxies, goes on where it stopped, and says what is sure."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_survey
+
+from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.config import Study
+from galaxycgan.context import Context
+from galaxycgan.errors import Interrupted, UserError
+from galaxycgan.evaluation.study_table import Judged, PairedBootstrap, summarise, verdict
+from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
+from galaxycgan.files import read_json
+from galaxycgan.training import study as stage
+from galaxycgan.training.portion import portion
+from galaxycgan.training.study import study
+
+TARGET = "log_mass < 9.3"
+ARMS = ["cnn2018-standard", "cnn2018-standard+gan", "cnn2018-synthetic-alone", "cnn2018-none"]
+
+
+@pytest.fixture(scope="module")
+def other_store(tmp_path_factory):
+    """A store of other galaxies: those of the survey with ids of their own."""
+    survey = make_survey(tmp_path_factory.mktemp("other"))
+    survey.table["HSC_id"] += 1
+    survey.ids += 1
+    return survey.write().convert()
+
+
+@pytest.fixture
+def options(survey_store, other_store, tmp_path):
+    return Study(
+        store=str(survey_store), test=str(other_store), run=str(tmp_path / "study"), target=TARGET, seeds=1,
+        fractions="0.5,1", gan_images=32, epochs=1, threads=1,
+    )  # fmt: skip
+
+
+def test_a_smoke_grid_in_two_parts_ends_in_a_table(options, survey_store, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("galaxycgan.training.classifier.write_report", lambda *arguments: None)  # tested elsewhere
+    context = Context()
+    context.stop.set()
+    with pytest.raises(Interrupted):
+        study(options, context)
+    study(dataclasses.replace(options, parts=2, part=0), Context())
+    assert "1 of 2 elements done" in capsys.readouterr().out
+    study(dataclasses.replace(options, parts=2, part=1), Context())
+    run = tmp_path / "study"
+    report = read_json(run / "study.json")
+    assert [(row["fraction"], row["arm"]) for row in report["arms"]] == [(f, arm) for f in (0.5, 1.0) for arm in ARMS]
+    assert report["n_test"] == 58 and report["pooled"] is None and "ratio" in report["synthetic_alone"]
+    assert (run / "study.csv").read_text().count("\n") == 1 + 2 * len(ARMS)
+    assert "data:image/png" in (run / "report.html").read_text()
+    with GalaxyStore(survey_store) as store:
+        for fraction in ("0.5", "1"):
+            seen = np.load(run / f"fraction={fraction}/seed=0/gan/trained_on.npy")
+            expected = store.ids[portion(store.ids, store.split, float(fraction)) == 0]
+            assert np.array_equal(seen, np.sort(expected))
+    before = {path: path.stat().st_mtime_ns for path in run.glob("fraction=*/seed=*/*/classifier.pt")}
+    assert len(before) == 2 * len(ARMS)
+    study(options, Context())
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    with pytest.raises(UserError, match="holds a study with another target.*--overwrite"):
+        study(dataclasses.replace(options, target="log_mass < 9"), Context())
+
+
+def test_a_way_of_training_that_is_added_later_trains_only_what_is_missing(options, tmp_path, monkeypatch):
+    trained = []
+
+    def note(config, context):
+        trained.append(config.run.rsplit("/", 1)[1])
+
+    monkeypatch.setattr(stage, "train_classifier", note)
+    monkeypatch.setattr(stage, "train_gan", lambda config, context: None)
+    monkeypatch.setattr(stage, "_finish", lambda *arguments: trained.append("table"))
+    options = dataclasses.replace(options, seeds=1, fractions="1", augment="standard")
+    study(options, Context())
+    assert trained == ["cnn2018-standard", "cnn2018-none", "table"]
+    study(options, Context())
+    assert trained[3:] == ["table"]
+    study(dataclasses.replace(options, augment="standard+gan"), Context())
+    assert set(ARMS) <= set(trained[4:])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"test": ""}, "--test is missing"),
+        ({"fractions": "0.1,half"}, "--fractions 0.1,half: give numbers"),
+        ({"fractions": "0,1"}, "must be above 0 and at most 1"),
+        ({"augment": "mixup"}, "--augment mixup: must be among none, standard"),
+        ({"seeds": 0}, "--seeds 0"),
+        ({"part": 2, "parts": 2}, "--part 2: of --parts 2 they are 0 to 1"),
+        ({"synthetic_share": 1.0}, "--synthetic-share 1.0"),
+        ({"store": "nowhere.h5"}, "nowhere.h5: no such file"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(options, tmp_path, change, message):
+    with pytest.raises(UserError, match=message) as error:
+        study(dataclasses.replace(options, **change), Context())
+    assert "\n" not in str(error.value) and not (tmp_path / "study").exists()
+
+
+def judged(gain, seeds=5, n=3000, scatter=0.1):
+    """Classifiers of three fractions; the arm 'gan' separates the kinds better by `gain` in units of the noise."""
+    random = np.random.default_rng(12345)
+    wanted = (random.random(n) < 0.3).astype(float)
+    common = random.normal(size=n)
+    rows = []
+    for fraction in (0.1, 0.25, 1.0):
+        for seed in range(seeds):
+            for arm, more in (("standard", 0.0), ("gan", gain if fraction < 1 else 0.0), ("alone", -0.02)):
+                signal = wanted * (1.5 + more) + common + scatter * random.normal(size=n)
+                rows.append(Judged(fraction, seed, arm, 1 / (1 + np.exp(-signal))))
+    return wanted, rows
+
+
+def test_a_true_gain_is_found_and_none_is_not_invented():
+    found = summarise(PairedBootstrap(*judged(0.4), draws=300), "standard", "gan", "alone")
+    assert found["pooled"]["verdict"].startswith("gain") and found["pooled"]["difference"] > 0.03
+    assert set(found["goals"].values()) == {"met"}
+    assert all("difference" in row for row in found["arms"] if row["arm"] != "standard")
+    same = summarise(PairedBootstrap(*judged(0.0), draws=300), "standard", "gan", "alone")
+    low, high = same["pooled"]["interval"]
+    assert low < 0 < high and same["pooled"]["verdict"] == "none"
+    assert list(same["goals"].values())[0] == "missed"
+
+
+def test_pairing_takes_away_what_both_sides_share():
+    bootstrap = PairedBootstrap(*judged(0.0), draws=300)
+    low, high = bootstrap.difference([1.0], "gan", "standard")["interval"]
+    values, drawn = bootstrap.mean(1.0, "gan")
+    assert high - low < 0.35 * np.ptp(np.quantile(drawn, (0.025, 0.975)))
+    assert values == pytest.approx(drawn.mean(), abs=0.005)
+
+
+@pytest.mark.parametrize(
+    "interval, words",
+    [
+        ((0.02, 0.025), "gain"),
+        ((0.02, 0.05), "gain, size undecided"),
+        ((-0.009, -0.001), "loss"),
+        ((-0.004, 0.004), "none"),
+        ((-0.01, 0.02), "undecided"),
+        ((np.nan, np.nan), "undecided"),
+    ],
+)
+def test_verdicts(interval, words):
+    assert verdict(interval) == words
+
+
+def test_good_teachers_reach_the_real_ones_and_mislabelled_ones_do_not(monkeypatch):
+    monkeypatch.setattr("galaxycgan.evaluation.synthetic_training.EPOCHS", 4)
+    random = np.random.default_rng(1)
+
+    def galaxies(n):
+        wanted = random.random(n) < 0.5
+        line = np.arange(32) - 15.5
+        blob = np.exp(-(line[:, None] ** 2 + line**2) / 18)
+        flux = np.where(wanted, 6.0, 3.0)[:, None, None, None] * blob + random.normal(0, 1, (n, 2, 32, 32))
+        return flux.astype(np.float32), wanted.astype(float)
+
+    real, alike, test = galaxies(200), galaxies(260), galaxies(200)
+    state = torch.get_rng_state()
+    good = train_on_synthetic_test_on_real(real, alike, test, np.full(2, 2.0), seeds=(0,))
+    assert good["n"] == 200 and good["auc_real"] > 0.8 and good["value"] > 0.9
+    assert good["interval"][0] <= good["value"] <= good["interval"][1]
+    mislabelled = alike[0], 1 - alike[1]
+    assert train_on_synthetic_test_on_real(real, mislabelled, test, np.full(2, 2.0), seeds=(0,))["value"] < 0.5
+    assert torch.equal(state, torch.get_rng_state())  # nothing random of others is touched
