@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -33,6 +34,9 @@ SEARCH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 #: Longest directory name: a unix socket's path has room for about 100 characters.
 LONGEST_NAME = 70
+
+#: Ports for the daemons: above the privileged ones and what is well known, below those dealt out to connections.
+PORTS = (10_000, 20_000)
 
 #: What stands for a GPU: Slurm wants a character device for each.
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")
@@ -68,8 +72,9 @@ SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 SlurmdParameters=config_overrides
 ReturnToService=2
-SlurmdTimeout=10
-KillWait=5
+# A busy machine answers late: no node is given up for that. `lose_node` says itself that a node is down.
+SlurmdTimeout=300
+KillWait=20
 InactiveLimit=0
 MinJobAge=300
 JobRequeue=1
@@ -182,16 +187,20 @@ class Cluster:
         self._kill("slurmctld")
 
     def start_node(self, name):
-        """Start a node's slurmd: the first time, or again after `lose_node`."""
+        """Start a node's slurmd: the first time, or again after `lose_node`. It takes jobs once it has registered."""
         self._start(f"slurmd.{name}", ["slurmd", "-D", "-N", name, "-f", self.conf])
 
     def lose_node(self, name):
-        """Kill a node's slurmd and all that runs below it, as if its power had failed."""
+        """Kill a node's slurmd and all that runs below it, as if its power had failed, and let Slurm know.
+
+        By itself Slurm would find out after SlurmdTimeout; sites' health checks say it at once, as is done here.
+        """
         self._kill(f"slurmd.{name}")
         for pid in self._steps(name):
             for child in [pid, *descendants(pid)]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
+        self._must("scontrol", "update", f"nodename={name}", "state=down", "reason=power")
 
     def _kill(self, name):
         pid, start = json.loads(self.record.read_text())[name]
@@ -272,7 +281,7 @@ class Cluster:
         daemons[name] = [process.pid, started(process.pid)]
         self.record.write_text(json.dumps(daemons))
 
-    def _await(self, what, ready, patience_s=60.0):
+    def _await(self, what, ready, patience_s=300.0):
         end = time.monotonic() + patience_s
         while not ready():
             dead = [name for name, (pid, start) in json.loads(self.record.read_text()).items() if started(pid) != start]
@@ -292,7 +301,7 @@ class Cluster:
     def _run(self, *command):
         environment = os.environ | {"SLURM_CONF": str(self.conf), "PATH": SEARCH}
         return subprocess.run(
-            [str(word) for word in command], env=environment, capture_output=True, text=True, timeout=60
+            [str(word) for word in command], env=environment, capture_output=True, text=True, timeout=300
         )
 
     def _must(self, *command):
@@ -378,12 +387,18 @@ def end_processes(processes, patience_s=15.0):
 
 
 def free_ports(count):
-    """Return ports of the loopback interface that nobody uses now."""
+    """Return ports that nobody uses now.
+
+    None that the system deals out by itself: while a daemon is down, its port could become some connection's.
+    """
+    found = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        while len(found) < count:
+            port, one = random.randrange(*PORTS), stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("", port))
+                found.append(port)
+    return found
 
 
 def loopback():

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,24 +13,27 @@ from pathlib import Path
 
 import numpy as np
 
+#: Seconds after which a test gives up: many, for a busy machine; they cost nothing where all goes well.
+PATIENCE_S = 400
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def write_survey(folder, n=60):
+def write_survey(folder, n=60, names=("ids.npy", "images.npy", "table.csv")):
     """Write survey files of `n` galaxies of 32 px; return the options of convert that name them."""
+    ids_file, images_file, table_file = (folder / name for name in names)
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(5)
     ids = 43_000_000_000_000_001 + 7 * np.arange(n)
-    np.save(folder / "ids.npy", ids)
-    np.save(folder / "images.npy", 0.1 + 0.02 * random.standard_normal((n, 3, 32, 32)))
+    np.save(ids_file, ids)
+    np.save(images_file, 0.1 + 0.02 * random.standard_normal((n, 3, 32, 32)))
     redshifts, masses = random.uniform(0.05, 0.6, n), random.uniform(8, 11, n)
     rows = [f"{k},{ids[k]},{redshifts[k]:.4f},{masses[k]:.3f},0.1" for k in range(n)]
-    (folder / "table.csv").write_text("COSMOS_id,HSC_id,photo_z,log_mass,sep\n" + "\n".join(rows) + "\n")
-    files = {"ids": "ids.npy", "images": "images.npy", "table": "table.csv"}
-    return ["--bands", "g,r,i", *(word for key, name in files.items() for word in (f"--{key}", str(folder / name)))]
+    table_file.write_text("COSMOS_id,HSC_id,photo_z,log_mass,sep\n" + "\n".join(rows) + "\n")
+    return ["--bands", "g,r,i", "--ids", str(ids_file), "--images", str(images_file), "--table", str(table_file)]
 
 
-def run(module, *words, cwd, environment=None, timeout=90):
+def run(module, *words, cwd, environment=None, timeout=PATIENCE_S):
     """Run ``python -m MODULE WORDS`` and return the finished process."""
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=timeout,
@@ -47,13 +51,31 @@ def galaxycgan(*words, **settings):
     return run("galaxycgan", *words, **settings)
 
 
-def until(question, patience_s=90):
+def until(question):
     """Wait until a question is answered with yes; return the answer."""
-    end = time.monotonic() + patience_s
+    end = time.monotonic() + PATIENCE_S
     while not (answer := question()):
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(0.05)
     return answer
+
+
+def ranks_of(number):
+    """Return the processes of a submitted job that runs, rank -> pid."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (place / "cmdline").read_text().split("\0")
+            said = dict(word.partition("=")[::2] for word in (place / "environ").read_text().split("\0"))
+            if said.get("SLURM_JOB_ID") == number and "submitit.core._submit" in words and words[0] != "srun":
+                found[int(said["SLURM_PROCID"])] = int(place.name)
+    return found
+
+
+def usr2_among(pid, *masks):
+    """Tell whether SIGUSR2 is in one of a process's masks, such as SigBlk (held back) and SigPnd (waits)."""
+    lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    return any(int(lines[mask], 16) >> (signal.SIGUSR2 - 1) & 1 for mask in masks)
 
 
 def one_machine():

@@ -22,6 +22,7 @@ from galaxycgan.cluster.observe import observe
 from galaxycgan.cluster.pipeline import read_pipeline
 from galaxycgan.cluster.plan import parse_array, product
 from galaxycgan.cluster.precheck import gpus, minutes
+from galaxycgan.cluster.process import process_start
 from galaxycgan.cluster.profiles import Profile, load_profile
 from galaxycgan.cluster.rundir import JobDirectory
 from galaxycgan.cluster.status import status
@@ -115,6 +116,53 @@ def test_elements_of_a_stage_that_writes_a_file_are_files(here):
         "catalogs/survey/duplicates=nearest.h5", "catalogs/survey/duplicates=first.h5",
     ]  # fmt: skip
     assert str(directory) == "catalogs/survey"
+
+
+def test_a_shard_is_made_again_where_it_is_gone_but_not_once_it_is_merged(here, calls):
+    Path("gan").mkdir()
+    options = {"stage": "generate", "gan": "gan", "shards": 2, "out": "out"}
+    catalog, shards = Path("out/catalog.h5"), [Path(f"out/shards/shard-{k}-of-2.h5") for k in (0, 1)]
+    for there, runs in (([], 2), (shards, 0), (shards[:1], 1), ([catalog], 0)):
+        for path in (*shards, catalog):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch() if path in there else path.unlink(missing_ok=True)
+        calls.clear()
+        assert array("shard=0,1", **options) == 0
+        assert len(calls) == runs, there
+
+
+def test_the_jobs_of_a_second_submission_wait_until_the_first_leaves_room(here, monkeypatch):
+    asked = []
+
+    def start(jobs, folder, name, profile, parents, throttle, behind):
+        asked.append((len(jobs), throttle, behind))
+        return [f"{len(asked)}_{k}" for k in range(len(jobs))]
+
+    monkeypatch.setattr(door, "choose_cluster", lambda name: ("slurm", ""))
+    monkeypatch.setattr(door, "_ask_slurm_first", lambda plan: None)
+    monkeypatch.setattr(slurm, "start", start)
+    queue = {f"1_{k}": ("RUNNING", "None", "node") for k in range(2)}
+    monkeypatch.setattr(slurm.View, "queue", queue)
+    for seeds in ("0,1", "0..2", "0..3"):
+        how = config.Submit(array=(f"seed={seeds}",), max_jobs=3 if seeds == "0..2" else 2)
+        assert door.submit("train_gan", config.TrainGan(store="s.h5", run="sweep"), how) == 0
+        queue["2_0"] = ("PENDING", "None", "")
+    assert asked == [(2, 2, []), (1, 1, []), (1, 2, ["1", "2"])]
+
+
+def test_a_second_driver_leaves_the_first_ones_jobs_their_places(here, calls):
+    array("seed=0,1")
+    first, second = (JobDirectory(f"sweep/seed={seed}/job") for seed in (0, 1))
+    first.write_submission(first.submission() | {"attempt": "first", "group_attempt": "first"})
+    where = {"host": os.uname().nodename, "pid": os.getpid(), "pid_start": process_start(os.getpid())}
+    first.update_state(state="running", attempt="first", **where)
+    second.write_submission(second.submission() | {"group_attempt": "second"})
+    one = driver.Driver(Group("sweep/array"), "second", 1, begin=driver.Here)
+    one._start_what_can()
+    assert not one.running
+    first.update_state(state="done")
+    one._start_what_can()
+    assert list(one.running) == ["seed=1"]
 
 
 def test_shards_of_one_catalog_share_its_place_and_have_their_own_job_directories(here):

@@ -1,18 +1,26 @@
 """python -m galaxycgan.submit on a real Slurm, which these tests bring up on this machine and take down again."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from slurm_cluster import ROOT, galaxycgan, running_cluster, slurm_missing, submit, until, write_survey
+from slurm_cluster import (
+    PATIENCE_S,
+    ROOT,
+    galaxycgan,
+    ranks_of,
+    running_cluster,
+    slurm_missing,
+    submit,
+    until,
+    usr2_among,
+    write_survey,
+)
 
 from galaxycgan.cli import build_parser
 from galaxycgan.cluster.observe import observe
-from galaxycgan.cluster.profiles import Profile
 from galaxycgan.cluster.rundir import JobDirectory
 from galaxycgan.config import COMMANDS
 
@@ -99,20 +107,19 @@ def test_a_job_that_waits_says_why_and_can_be_cancelled(here, survey):
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_in_the_queue_after_slurms_warning_and_after_preemption(here, survey, cluster):
+def test_a_training_goes_on_in_the_queue_though_slurms_warning_comes_while_python_imports(here, survey, cluster):
     assert submit("convert", *survey, "--cluster", "debug", cwd=here).returncode == 0
     words = ["train_gan", "--preset=tiny", "--batch=8", "--images=10000000", "--run=runs/a", "--threads=1"]
     assert submit(*words, "--profile", "quick.toml", cwd=here).returncode == 0
     job = JobDirectory("runs/a/job")
-    until(lambda: "training galaxies" in (job.log.read_text() if job.log.exists() else ""))
     job_id = job.submission()["job_id"]
+    pid = until(lambda: ranks_of(job_id).get(0))
+    until(lambda: usr2_among(pid, "SigBlk") or job.state()["state"] == "running")
     cluster.ask("scancel", "--signal=USR2", job_id)
-    until(lambda: job.log.read_text().count("going on at image") == 1)
+    until(lambda: "training galaxies" in (job.log.read_text() if job.log.exists() else ""))
     assert (observe(job).state, observe(job).restarts) == ("running", 1)
-    cluster.ask("sbatch", "--partition=high", "--nodes=2", "--cpus-per-task=2", "--output=/dev/null", "--wrap=true")
-    until(lambda: job.log.read_text().count("going on at image") == 2)
-    assert (observe(job).state, observe(job).restarts) == ("running", 2)
     assert job.state()["job_id"] == job_id
+    assert "warned of the time limit" in job.log.read_text()
     galaxycgan("cancel", "runs/a", cwd=here)
     until(lambda: observe(job).state == "stopped")
 
@@ -155,7 +162,7 @@ def test_a_pipeline_waits_in_the_queue_and_a_failed_parent_cancels_its_children(
     assert "cancelled, for convert is failed" in shown
     assert "cancelled, for train_gan" in shown
     Path("p.toml").write_text(recipe.replace("LABELS", "photo_z,log_mass"))
-    again = submit("pipeline", "--recipe", "p.toml", "--overwrite", "--wait", cwd=here, timeout=180)
+    again = submit("pipeline", "--recipe", "p.toml", "--overwrite", "--wait", cwd=here)
     assert again.returncode == 0, again.stdout + again.stderr
     job = JobDirectory("runs/p/generate/job")
     script = next(job.path.parent.parent.glob(f"pipeline/slurm/{job.submission()['job_id']}/*.sh")).read_text()
@@ -213,77 +220,6 @@ def test_a_job_sees_the_gpus_that_slurm_gave_it(here, survey):
     assert JobDirectory("catalogs/survey.h5.job").starts()[0]["devices"] == "CUDA_VISIBLE_DEVICES=0"
 
 
-@pytest.mark.slow
-def test_processes_on_two_nodes_meet_and_a_dead_one_ends_its_job_at_once(here, cluster):
-    Path("ranks.py").write_text(RANKS)
-    profile = Profile(nodes=2, tasks_per_node=1, cpus_per_task=1, setup=(f"export PYTHONPATH={here}:$PYTHONPATH",))
-    code = "import sys, ranks; ranks.submit(sys.argv[1])"
-
-    def start(act):
-        command = [sys.executable, "-c", code, act]
-        told = subprocess.run(
-            command, cwd=here, capture_output=True, text=True, env=os.environ | {"ACT": repr(profile)}
-        )
-        assert told.returncode == 0, told.stderr
-        return told.stdout.strip()
-
-    job_id = start("meet")
-    until(lambda: "JobState=COMPLETED" in cluster.ask("scontrol", "show", "job", job_id))
-    log = Path("log.txt").read_text()
-    assert log.count("sum 3.0 of 2 ranks") == 2, log
-    job_id = start("wait")
-    pids = until(
-        lambda: len(list(here.glob("pid.*"))) == 2 and [int(p.read_text()) for p in sorted(here.glob("pid.*"))]
-    )
-    os.kill(pids[1], signal.SIGKILL)
-    killed = time.monotonic()
-    until(lambda: "JobState=FAILED" in cluster.ask("scontrol", "show", "job", job_id))
-    print(f"the job of a killed rank ended after {time.monotonic() - killed:.1f} s")
-    assert not Path(f"/proc/{pids[0]}").exists()
-
-
-#: A module beside the test: two processes that add their ranks up over gloo, or wait for each other for ever.
-RANKS = """
-import os, time
-from pathlib import Path
-
-from galaxycgan.cluster import machine, slurm
-from galaxycgan.cluster.profiles import Profile
-from galaxycgan.cluster.rundir import JobDirectory
-
-
-class Ranks:
-    def __init__(self, act):
-        self.act = act
-
-    def __call__(self):
-        machine.join_ranks()
-        import torch
-        import torch.distributed as dist
-
-        dist.init_process_group("gloo")
-        if self.act == "meet":
-            total = torch.tensor([machine.rank() + 1.0])
-            dist.all_reduce(total)
-            print(f"sum {total.item()} of {dist.get_world_size()} ranks", flush=True)
-            dist.destroy_process_group()
-            return
-        part = Path(f"part.{machine.rank()}")
-        part.write_text(str(os.getpid()))
-        part.rename(f"pid.{machine.rank()}")
-        if machine.rank() == 1:
-            time.sleep(600)
-        dist.barrier()
-
-
-def submit(act):
-    directory = JobDirectory(".")
-    directory.log.unlink(missing_ok=True)
-    job = Ranks(act)
-    print(slurm.start([(directory, job)], Path("folder").absolute(), "ranks", eval(os.environ["ACT"]))[0])
-"""
-
-
 @pytest.mark.parametrize(
     ("script", "words", "command"),
     [
@@ -294,7 +230,7 @@ def submit(act):
 def test_the_plain_sbatch_arrays_call_commands_that_exist(here, script, words, command):
     asked = ["sbatch", "--wait", "--array=0-1", "--mem=100M", "--cpus-per-task=1", f"{ROOT}/slurm/{script}.sbatch"]
     echo = ["env", "PYTHON=echo", *asked, *words]
-    told = subprocess.run(echo, capture_output=True, text=True, timeout=60, cwd=here)
+    told = subprocess.run(echo, capture_output=True, text=True, timeout=PATIENCE_S, cwd=here)
     assert told.returncode == 0, told.stderr
     logs = [path.read_text() for path in sorted(here.glob(f"{command}-*.log"), key=lambda path: path.stem)]
     assert len(logs) == 2

@@ -17,7 +17,7 @@ from slurm_cluster import ROOT, galaxycgan, submit, write_survey
 
 from galaxycgan import config, resources
 from galaxycgan import submit as door
-from galaxycgan.cluster import launch, local, slurm
+from galaxycgan.cluster import guard, launch, local, ready, slurm
 from galaxycgan.cluster.follow import Tail
 from galaxycgan.cluster.jobs import Job
 from galaxycgan.cluster.observe import observe
@@ -259,6 +259,36 @@ def test_a_signal_makes_the_stage_save_and_the_job_rest(here, stage):
     assert code == 75
     assert job.state()["state"] == "stopped"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_signals_that_come_while_python_imports_reach_the_stage(here):
+    code = (
+        "import sys\nfrom galaxycgan.cluster.jobs import stopping_signals\nfrom galaxycgan.context import Context\n"
+        "print(flush=True)\nsys.stdin.readline()\ncontext = Context()\n"
+        "with stopping_signals(context):\n    assert context.stop.wait(60)\nprint(sys.argv[1])\n"
+    )
+    for number in (signal.SIGUSR2, signal.SIGTERM):
+        (here / "listens.py").write_text(code)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "galaxycgan.cluster.ready", "-u", "-m", "listens", "word"], cwd=here, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout.readline() == "\n"
+        process.send_signal(number)
+        assert process.communicate("\n")[0] == "word\n"
+        assert process.returncode == 0
+
+
+def test_a_job_that_is_asked_to_stop_before_its_stage_starts_does_not_start_it(here, stage, monkeypatch):
+    stage(lambda options, context: pytest.fail("ran"))
+    monkeypatch.setattr(guard, "check_start", lambda *about: os.kill(os.getpid(), signal.SIGUSR2))
+    signal.pthread_sigmask(signal.SIG_BLOCK, ready.HELD)
+    try:
+        code, job = debug()
+    finally:
+        ready.release()
+    assert code == 75
+    assert job.state()["state"] == "stopped"
 
 
 def test_a_job_that_runs_again_overwrites_only_once(here, stage):

@@ -61,12 +61,17 @@ class Driver:
             words = [standing[name] for name in member["after"]]
             if trouble := next((word for word in words if word not in ("done", "open")), ""):
                 self._give_up(member, trouble)
-            elif "open" not in words and len(self.running) < self.max_jobs:
+            elif "open" not in words and len(self.running) + self._others() < self.max_jobs:
                 if member["job"].submission().get("cancelled"):
                     self._give_up(member, "cancelled")
                     continue
                 self.waiting.remove(member)
                 self.running[member["name"]] = self.begin(member["job"], member["job"].submission()["cwd"])
+
+    def _others(self):
+        """Return how many jobs of an earlier submission's driver have not ended: it may start them at any time."""
+        own = self.running.keys() | {member["name"] for member in self.waiting}
+        return sum(m["name"] not in own and observe(m["job"]).state in ("pending", "running") for m in self.members)
 
     def _standing(self, batch):
         """Return done, open, or why what comes after a batch can never start."""

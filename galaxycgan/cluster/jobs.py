@@ -17,7 +17,7 @@ import time
 import traceback
 
 from galaxycgan import config
-from galaxycgan.cluster import guard, machine, marks, slurm, stages
+from galaxycgan.cluster import guard, machine, marks, ready, slurm, stages
 from galaxycgan.cluster.process import process_start
 from galaxycgan.cluster.rundir import JobDirectory, result_of
 from galaxycgan.errors import EXIT_FAILED, EXIT_MISTAKE, EXIT_STOPPED, Interrupted, UserError
@@ -140,6 +140,7 @@ class Job:
             held.enter_context(directory.hold("run", 0.0))
         except UserError:
             print("an earlier start of this job still runs: waiting until it ends", flush=True)
+            ready.release()  # it may be long, and submitit knows what to do about a warning
             held.enter_context(directory.hold("run", TAKE_OVER_S))
 
     def _start(self, directory, before):
@@ -190,6 +191,7 @@ class Job:
         context = Context(created=self.created)
         with stopping_signals(context) as requeue:
             try:
+                context.check()  # the imports of a stage may take longer than a preempted job has
                 self._call_stage(restarted, context)
             except Interrupted:
                 return self._interrupted(directory, requeue())
@@ -287,6 +289,7 @@ def stopping_signals(context):
 
     context.listen()
     signal.signal(signal.SIGUSR2, warn)
+    ready.release()
     try:
         yield requeue
     finally:

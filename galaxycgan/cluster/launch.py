@@ -106,7 +106,7 @@ def standing(task, directory, wanted, inputs=None, view=None):
     if seen.state not in ENDED:
         return seen
     same = inputs is None or inputs == {name: submission["inputs"].get(name) for name in inputs}
-    return seen if seen.state == "done" and task.result.exists() and same else None
+    return seen if seen.state == "done" and stages.is_there(task.stage, task.options) and same else None
 
 
 @contextlib.contextmanager
@@ -227,7 +227,8 @@ def _start_on_slurm(plan, items, how, records):
             folder = (records.path if records else own[0].directory.path).absolute() / "slurm"
             jobs = [(item.directory, Job.of(item.directory)) for item in own]
             name = own[0].task.stage if len(own) == 1 else f"{own[0].task.stage}-array"
-            numbers = slurm.start(jobs, folder, name, batch.profile, waits, how.max_jobs)
+            throttle, behind = _room(batch, items, how.max_jobs)
+            numbers = slurm.start(jobs, folder, name, batch.profile, waits, throttle, behind)
             submitted += numbers
             for item, number in zip(own, numbers, strict=True):
                 item.directory.write_submission(item.directory.submission() | {"job_id": number})
@@ -235,6 +236,22 @@ def _start_on_slurm(plan, items, how, records):
         slurm.cancel(*submitted)
         hint = f" (profile {batch.profile_path})" if batch.profile_path else ""
         raise UserError(f"{error}{hint}") from None
+
+
+def _room(batch, items, max_jobs):
+    """Return how many of a batch's new jobs may run at once beside those of earlier submissions that have not ended.
+
+    Returns
+    -------
+    int, list of str
+        And the numbers of those earlier jobs that must end before, where they leave no room.
+    """
+    throttle = max_jobs or batch.profile.array_parallelism
+    busy = [item for item in items if item.batch is batch and item.seen and item.seen.state not in ENDED]
+    if len(busy) < throttle:
+        return throttle - len(busy), []
+    numbers = (item.directory.submission().get("job_id", "").partition("_")[0] for item in busy)
+    return throttle, sorted(set(numbers) - {""})
 
 
 def _awaited(item):

@@ -5,8 +5,10 @@ import functools
 import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 
 from galaxycgan.errors import UserError
 
@@ -34,7 +36,7 @@ def answers(timeout_s=2.0):
     return False, "sinfo names no partition"
 
 
-def start(jobs, folder, name, profile, parents=(), throttle=0):
+def start(jobs, folder, name, profile, parents=(), throttle=0, behind=()):
     """Submit jobs: one as itself, several as job arrays.
 
     Parameters
@@ -50,6 +52,8 @@ def start(jobs, folder, name, profile, parents=(), throttle=0):
         Numbers of jobs that must end well before; where one doesn't, Slurm cancels these.
     throttle : int
         Elements that run at once; 0: as the profile says.
+    behind : sequence of str
+        Numbers of jobs that must have ended before, well or not.
 
     Returns
     -------
@@ -68,9 +72,9 @@ def start(jobs, folder, name, profile, parents=(), throttle=0):
     numbers, arrays = [], []
     try:
         for k, chunk in enumerate(chunks):
-            waits = {"afterok": list(parents)} if parents else {}
-            if k >= turns:  # more arrays than elements may run at once: each waits until an earlier one has ended
-                waits["afterany"] = [arrays[k - turns]]
+            # more arrays than elements may run at once: each waits until an earlier one has ended
+            ended = [*behind, *([arrays[k - turns]] if k >= turns else [])]
+            waits = {kind: some for kind, some in (("afterok", list(parents)), ("afterany", ended)) if some}
             numbers += _submit(chunk, folder, name, profile, waits, throttles[k])
             arrays.append(numbers[-1].partition("_")[0])
     except UserError:
@@ -94,7 +98,7 @@ def _submit(chunk, folder, name, profile, waits, throttle):
         log = links / "%a.txt"
     asked = parameters(profile, name, log, waits) | {"array_parallelism": throttle}
     with own_environment():
-        python = profile.command()
+        python = f"{profile.command() or shlex.quote(sys.executable)} -u -m galaxycgan.cluster.ready"
         executor = submitit.SlurmExecutor(folder=folder / "%j", max_num_timeout=MAX_REQUEUES, python=python)
         executor.update_parameters(**asked)
         try:

@@ -12,10 +12,10 @@ FILE_RESULTS = {"convert", "classify"}
 
 #: Stages that save as they go. Their --overwrite clears the run directory when the job first starts, and only then; the
 #: others replace the old result by the new one at their end.
-KEEP_PROGRESS = {"train_gan", "train_classifier"}
+KEEP_PROGRESS = {"train_gan", "train_classifier", "study"}
 
 #: stage -> options whose values make parts of one result: elements of an array over them share the result's place.
-PARTS = {"generate": ("shard",)}
+PARTS = {"generate": ("shard",), "study": ("part",)}
 
 #: Stages that run as several processes (ranks), on one node or more.
 SEVERAL_RANKS = frozenset({"train_gan"})
@@ -28,7 +28,8 @@ INPUTS = {
     "convert": ("ids", "images", "table"),
     "train_gan": ("store",),
     "generate": ("gan", "recipe", "table"),
-    "train_classifier": ("store", "gan"),
+    "train_classifier": ("store", "gan", "test"),
+    "study": ("store", "test"),
     "classify": ("model", "store"),
     "evaluate": ("real", "synthetic", "gan"),
 }
@@ -80,6 +81,15 @@ def result_path(stage, options, may_vary=False):
         kinds = ("file", "directory") if is_file else ("directory", "file")
         raise UserError(f"--{name} {path}: must be a {kinds[0]}, is a {kinds[1]}")
     return path
+
+
+def is_there(stage, options):
+    """Tell whether a stage's result lies where it goes: a shard as itself, or merged into its catalog."""
+    path = result_path(stage, options)
+    if stage == "generate" and options.shard >= 0:
+        shard = path / "shards" / f"shard-{options.shard}-of-{options.shards}.h5"
+        return shard.exists() or (path / "catalog.h5").exists()
+    return path.exists()
 
 
 def job_path(stage, options):
