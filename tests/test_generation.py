@@ -254,7 +254,8 @@ def test_pulls_on_empty_sky_have_the_width_that_the_errors_promise(gan, noise):
     [("both", ("noisy", "clean")), ("noisy", ("noisy",)), ("noiseless", ("clean",)), ("none", ())],
 )
 def test_images_are_kept_as_asked_and_the_table_is_the_same(gan, tmp_path, images, datasets):
-    from galaxycgan.catalogs.export import read_catalog, read_fits_images
+    from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
+    from galaxycgan.catalogs.info import summary
     from galaxycgan.catalogs.verify import fits_problems, store_problems
 
     with make(gan, tmp_path, "all") as full, make(gan, tmp_path, "some", images=images) as some:
@@ -267,6 +268,10 @@ def test_images_are_kept_as_asked_and_the_table_is_the_same(gan, tmp_path, image
             assert np.array_equal(read_fits_images(tmp_path / "some/catalog.fits", name=name), kinds[kind])
         assert store_problems(some.path) == fits_problems(tmp_path / "some/catalog.fits") == []
         assert len(read_catalog(tmp_path / "some/catalog.fits")) == 70
+        if not datasets:
+            with pytest.raises(UserError, match="a table without images; leave out --stamps"):
+                write_fits(some.path, tmp_path / "stamps.fits", images="stamps")
+        assert ("50x50 pixels" if datasets else "images   none, the table alone") in summary(some)
 
 
 def test_strict_refuses_labels_that_the_gan_has_not_seen_and_names_the_first(gan, tmp_path):

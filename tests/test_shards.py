@@ -86,6 +86,28 @@ def test_a_missing_shard_is_named(place):
     assert not (place / "missing/catalog.h5").exists()
 
 
+def test_a_merge_of_another_number_of_shards_says_which_there_are(place):
+    make(place, "number", shards=3, shard=0)
+    with pytest.raises(UserError, match="2 of 2 shards are missing: .*; there are some of --shards 3"):
+        make(place, "number", shards=2, merge=True)
+
+
+@pytest.mark.parametrize("n, count, images", [(128, 2, "none"), (65, 2, "noisy"), (192, 1, "noiseless")])
+def test_borders_of_blocks_and_catalogs_without_images_are_no_special_cases(place, n, count, images):
+    (place / "like.toml").write_text("[population]\nkind = 'training'\nn = 1\n")
+    settings = {"recipe": str(place / "like.toml"), "images": images}
+    one = make(place, f"one-{n}", n=n, **settings)
+    for k in range(count):
+        make(place, f"parts-{n}", n=n, shards=count, shard=k, **settings)
+    parts = make(place, f"parts-{n}", n=n, shards=count, merge=count > 1, **settings)
+    # Of more galaxies the first are the same.
+    make(place, f"more-{n}", n=n + 1, **settings)
+    with GalaxyStore(one / "catalog.h5") as few, GalaxyStore(place / f"more-{n}/catalog.h5") as more:
+        assert (few.table == more.table[:n]).all() and np.array_equal(few.images(), more.images(np.arange(n)))
+    for name in ("catalog.h5", "catalog.fits"):
+        assert (parts / name).read_bytes() == (one / name).read_bytes()
+
+
 def test_a_truncated_shard_is_named_at_the_merge_and_made_again_by_its_job(place, capsys):
     for k in range(2):
         make(place, "cut", shards=2, shard=k)

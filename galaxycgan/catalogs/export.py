@@ -92,6 +92,8 @@ def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwr
                 f"{store_path}: {store.n:,} galaxies; --stamps is for {MOST_STAMPS:,} at most: every program would read"
                 " the images with the table; leave it out, or select some"
             )
+        if images == "stamps" and not store.size:
+            raise UserError(f"{store_path}: a table without images; leave out --stamps")
         names = ["images", "noiseless"] if store.has_noiseless else ["images"]
         if not store.size:  # a catalog without images
             images, names = "none", []

@@ -11,6 +11,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
+from galaxycgan.catalogs.streaming import Flusher, ahead
 from galaxycgan.errors import UserError
 
 BLOCK = 2880
@@ -61,7 +62,7 @@ def write_hdu(file, header, chunks, when):
 
     Parameters
     ----------
-    file : binary file, open for writing, seekable
+    file : binary file on disk, open for writing
     header : astropy.io.fits.Header
         Complete but for the checksums, which are added.
     chunks : iterable of bytes or memoryview of bytes
@@ -74,10 +75,11 @@ def write_hdu(file, header, chunks, when):
     start = file.tell()
     file.write(_header_bytes(header))
     length, datasum = 0, 0
-    for chunk in chunks:
-        length += len(chunk)
-        file.write(chunk)
-        datasum = ones_sum(bytes(chunk) + bytes(-len(chunk) % 4) if len(chunk) % 4 else chunk, datasum)
+    with Flusher(file.fileno()) as flusher:
+        for chunk, total in ahead(_summed(chunks)):
+            length, datasum = length + len(chunk), total
+            file.write(chunk)
+            flusher.wrote(len(chunk))
     file.write(bytes(-length % BLOCK))
     end = file.tell()
     header["DATASUM"] = str(datasum)
@@ -85,6 +87,14 @@ def write_hdu(file, header, chunks, when):
     file.seek(start)
     file.write(_header_bytes(header))
     file.seek(end)
+
+
+def _summed(chunks):
+    """Yield chunks, each with the sum of all data up to its end."""
+    total = 0
+    for chunk in chunks:
+        total = ones_sum(bytes(chunk) + bytes(-len(chunk) % 4) if len(chunk) % 4 else chunk, total)
+        yield chunk, total
 
 
 def _header_bytes(header):

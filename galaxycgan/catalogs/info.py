@@ -30,7 +30,7 @@ def summary(store):
     noiseless = ", with noiseless images" if store.has_noiseless else ""
     lines = [
         f"{store.path}: {store.n:,} {kind} galaxies{noiseless}",
-        f"  images   {store.size}x{store.size} pixels of {store.pixel_scale:g} arcsec, {store.pixel_unit}",
+        f"  images   {_image_text(store)}",
         f"  bands    {bands}; PSF FWHM in arcsec: {psf}",
         f"  splits   {', '.join(counts)}",
         f"  made     {store.created} by galaxycgan {store.header.tool_version}, git {made.get('tool', {}).get('git')}",
@@ -42,6 +42,13 @@ def summary(store):
         lines.append(f"  matches  {len(store.matches):,} rows of the survey table")
     lines += [_source_line(one) for one in made.get("sources", {}).values()]
     return "\n".join([*lines, *split_lines((made.get("report") or {}).get("splits")), *_column_lines(store)])
+
+
+def _image_text(store):
+    """Say how large the images are, or that there are none."""
+    if not store.size:
+        return "none, the table alone"
+    return f"{store.size}x{store.size} pixels of {store.pixel_scale:g} arcsec, {store.pixel_unit}"
 
 
 def _source_line(source):

@@ -9,7 +9,6 @@ import abc
 import numpy as np
 from scipy.special import ndtr
 
-from galaxycgan.catalogs.lightcone import Lightcone
 from galaxycgan.catalogs.mass_function import MassFunction
 from galaxycgan.catalogs.recipes import Recipe
 from galaxycgan.errors import UserError
@@ -42,10 +41,10 @@ class Population(abc.ABC):
     def __init__(self, recipe, conditioning):
         self.recipe, self.conditioning, self.about = recipe, conditioning, {}
         ranges = recipe.options.get("ranges")
-        if ranges is not None and set(ranges) != set(conditioning.columns):
-            raise UserError(
-                f"recipe {recipe.name}: ranges of {', '.join(ranges)}; the GAN takes {', '.join(conditioning.columns)}"
-            )
+        each = zip(conditioning.columns, conditioning.categories, strict=True)
+        numbers = [name for name, values in each if not values]
+        if ranges is not None and set(ranges) != set(numbers):
+            raise UserError(f"recipe {recipe.name}: ranges of {', '.join(ranges)}; the GAN takes {', '.join(numbers)}")
         self.n = recipe.options.get("n", 0)
 
     @abc.abstractmethod
@@ -78,23 +77,30 @@ class LikeTraining(Population):
 
 
 class Uniform(Population):
-    """Labels that fill a box evenly."""
+    """Labels that fill a box evenly, of categories each as often as any other."""
 
     def labels(self, first, stop):
         """See `Population.labels`."""
-        ranges = self.recipe.options["ranges"]
-        low, high = np.array([ranges[name] for name in self.conditioning.columns], dtype=float).T
-        return low + (high - low) * self._uniform(first, stop, len(low))
+        ranges, conditioning = self.recipe.options["ranges"], self.conditioning
+        uniform = self._uniform(first, stop, len(conditioning.columns))
+        for k, (name, values) in enumerate(zip(conditioning.columns, conditioning.categories, strict=True)):
+            if values:
+                uniform[:, k] = np.array(values)[np.minimum(uniform[:, k] * len(values), len(values) - 1).astype(int)]
+            else:
+                low, high = map(float, ranges[name])
+                uniform[:, k] = low + (high - low) * uniform[:, k]
+        return uniform
 
 
 class Grid(Population):
-    """Labels on a grid, each point some times in a row."""
+    """Labels on a grid, all categories included, each point some times in a row."""
 
     def __init__(self, recipe, conditioning):
         super().__init__(recipe, conditioning)
         options = recipe.options
         self.axes = [
-            np.linspace(*map(float, options["ranges"][name]), options["steps"][name]) for name in conditioning.columns
+            np.array(values) if values else np.linspace(*map(float, options["ranges"][name]), options["steps"][name])
+            for name, values in zip(conditioning.columns, conditioning.categories, strict=True)
         ]
         self.repeat = options.get("repeat", 1)
         self.n = int(np.prod([len(axis) for axis in self.axes])) * self.repeat
@@ -123,6 +129,8 @@ class OwnTable(Population):
 
     def __init__(self, recipe, conditioning, bands):
         super().__init__(recipe, conditioning)
+        from galaxycgan.catalogs.lightcone import Lightcone  # brings pandas along, which no other population needs
+
         lightcone = Lightcone(recipe, conditioning.columns, bands)
         self.n, self.extra, self.about = len(lightcone.labels), lightcone.extra, lightcone.about
         self._labels = lightcone.labels

@@ -16,6 +16,7 @@ from astropy.units import Quantity
 
 from galaxycgan.catalogs.header import NO_SPLIT, split_of
 from galaxycgan.catalogs.schema import SCHEMA, SCHEMA_VERSION
+from galaxycgan.catalogs.streaming import Flusher
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path
 
@@ -44,7 +45,7 @@ class StoreWriter:
         self.path, self.n, self.header = Path(path), n, header
         self._names = ("images", "noiseless") if noiseless else ("images",)
         self._digests = {name: hashlib.sha256() for name in self._names}
-        self._checksums = {}
+        self._checksums, self._datasets = {}, {}
         self._rows = 0
         self._finished = False
 
@@ -55,6 +56,7 @@ class StoreWriter:
             # Version 1.8 of the file format: the older one limits an attribute, such as provenance, to 64 kB.
             self._file = stack.enter_context(_closing_once(h5py.File(temporary, "w", libver=("v108", "v110"))))
             self._hasher = stack.enter_context(ThreadPoolExecutor(1))
+            self._flusher = stack.enter_context(Flusher(self._file.id.get_vfd_handle()))
             self._stack = stack.pop_all()
         return self
 
@@ -79,17 +81,21 @@ class StoreWriter:
             chunk = np.ascontiguousarray(chunk, dtype="<f4")
             if chunk.ndim != 4 or chunk.shape[1] != len(self.header.bands):
                 raise ValueError(f"{name} must be [k, band, y, x] with {len(self.header.bands)} bands: {chunk.shape}")
-            if name not in self._file:
-                self._create(name, chunk.shape[1:])
+            dataset = self._dataset(name, chunk)
             # The digest runs beside the write, and both end here: the caller may use its buffer again.
             digest = self._hasher.submit(self._digests[name].update, chunk.reshape(-1).view("u1"))
             if len(chunk):
-                self._file[name][self._rows : self._rows + len(chunk)] = chunk
+                dataset[self._rows : self._rows + len(chunk)] = chunk
             digest.result()
+            self._flusher.wrote(chunk.nbytes)
         self._rows += len(images)
 
-    def _create(self, name, shape):
-        self._file.create_dataset(name, shape=(self.n, *shape), dtype="<f4")
+    def _dataset(self, name, chunk):
+        """Return a dataset of n rows like those of a chunk; h5py takes as long to look it up as to write some rows."""
+        if name not in self._datasets:
+            shape = (self.n, *chunk.shape[1:])
+            self._datasets[name] = self._file.create_dataset(name, shape=shape, dtype=chunk.dtype)
+        return self._datasets[name]
 
     def finish(self, *, ids, catalog, split=None, matches=None, provenance=None):
         """Write everything but the images.

@@ -28,7 +28,7 @@ class CatalogWriter(StoreWriter):
 
     def __init__(self, path, *, n, header, row_format, noiseless=False):
         super().__init__(path, n=n, header=header, noiseless=noiseless)
-        self._format, self._at = row_format, 0
+        self._format, self._at, self._dtypes = row_format, 0, {}
         self._table_digests = {name: hashlib.sha256() for name in (header.id_column, "split", TABLE)}
 
     def append_galaxies(self, rows, images, noiseless=None):
@@ -48,11 +48,10 @@ class CatalogWriter(StoreWriter):
             TABLE: rows,
         }
         for name, values in columns.items():
-            if name not in self._file:
-                self._file.create_dataset(name, shape=(self.n,), dtype=values.dtype)
+            dataset = self._dataset(name, values)
             # As it will be read back, which is what `verify` hashes.
-            values = np.ascontiguousarray(values, dtype=self._file[name].dtype)
-            self._file[name][self._at : self._at + len(rows)] = values
+            values = np.ascontiguousarray(values, dtype=self._dtypes.setdefault(name, dataset.dtype))
+            dataset[self._at : self._at + len(rows)] = values
             self._table_digests[name].update(values.view("u1"))
         self._at += len(rows)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from galaxycgan.images.photometry import APERTURE_RADIUS, ab_magnitude, aperture_error, geometry, measure
+from galaxycgan.images.photometry import APERTURE_RADIUS, ab_magnitude, aperture_error, geometry, measure, median
 
 
 class Measurement:
@@ -60,7 +60,7 @@ class Measurement:
     def flux(self, images):
         """Return the sky-subtracted aperture flux as `photometry.measure` does, and nothing else: float64 [n, band]."""
         flat = images.reshape(*images.shape[:2], -1)
-        sky = np.median(flat[:, :, self._sky].astype(np.float64), axis=2)
+        sky = median(flat[:, :, self._sky])
         return (flat[:, :, self._inside] - sky[..., None]).sum(axis=2)
 
     def errors(self, sigma):

@@ -8,7 +8,6 @@ import numpy as np
 from galaxycgan.catalogs.header import StoreHeader
 from galaxycgan.catalogs.populations import population
 from galaxycgan.catalogs.recipes import noise_sigma, read_recipe
-from galaxycgan.catalogs.tables import parse_columns
 from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import sha256_file
@@ -53,7 +52,7 @@ class Request:
             seed=config.seed,
             noise=config.noise,
             table=config.table,
-            columns=parse_columns(config.columns),
+            columns=_own_columns(config.columns),
         )
         self.painter = Painter(config.gan, choose_device(config.device))
         if self.painter.card["pixel_unit"] != "nJy":
@@ -159,6 +158,15 @@ class Request:
                 " ood_flag"
             )
         context.say(f"warning: {text} (ood_flag)")
+
+
+def _own_columns(text):
+    """Return the names of the user's own table; without them pandas need not be imported."""
+    if not text:
+        return {}
+    from galaxycgan.catalogs.tables import parse_columns
+
+    return parse_columns(text)
 
 
 def catalog_header(card, created):

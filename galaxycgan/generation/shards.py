@@ -114,9 +114,12 @@ class Shards:
         """Refuse to merge where a shard is missing, damaged or of another catalog; the message names each."""
         missing = [path.name for path in self.paths() if not path.exists()]
         if missing:
+            others = sorted({int(path.stem.rpartition("-")[2]) for path in self.folder.glob("shard-*-of-*.h5")})
+            there = [str(count) for count in others if count != self.count]
             raise UserError(
                 f"{self.folder}: {len(missing)} of {self.count} shards are missing: {first_few(missing)}; make them"
                 " with the same command and --shard NUMBER instead of --merge"
+                + (f"; there are some of --shards {' and '.join(there)}" if there else "")
             )
         bad = [f"{self.path(k).name}: {why}" for k in range(self.count) if (why := self._trouble(k, created))]
         if bad:
