@@ -35,9 +35,10 @@ demo: $(VENV)/.demo
 	@echo "Open these:"
 	@echo "  catalogs/generated/demo/catalog.fits               the synthetic galaxies: TOPCAT, DS9, astropy, fitsio"
 	@echo "  catalogs/generated/demo/catalog.h5                 the same as HDF5: galaxycgan info FILE"
+	@echo "  runs/train_gan/evaluation/report.html              how near they are to real ones: pictures, goals, numbers"
 	@echo "  runs/train_gan/evaluation/real_and_generated.png   real and generated galaxies with the same labels"
 	@echo "  runs/train_gan/evaluation/grid.png                 one latent over redshift and stellar mass"
-	@echo "  runs/train_gan/evaluation/metrics.json             how near they are to real ones"
+	@echo "  runs/train_gan/evaluation/metrics.json             the numbers of the report"
 	@echo "  runs/train_classifier/classifier.png               the dwarf classifier's curves"
 
 test: $(VENV)/.test

@@ -5,11 +5,16 @@ sets and prints which metrics left their floor: ``python tests/spoiled.py --n 20
 """
 
 import argparse
+import contextlib
 import dataclasses
+import functools
+from unittest import mock
 
 import numpy as np
 
 from galaxycgan.config import Mock
+from galaxycgan.evaluation import features
+from galaxycgan.evaluation import judge as judging
 from galaxycgan.evaluation.goals import excess, off_floor
 from galaxycgan.evaluation.judge import Galaxies, Sets, judge
 from galaxycgan.mock import draw_objects, measured
@@ -91,6 +96,7 @@ def make_sets(n, n_train):
     parts = slice(0, n), slice(n, 2 * n), slice(2 * n, None)
     real, other, training = (Galaxies(images[part], labels[part]) for part in parts)
     theirs = standardise(second.labels)
+    observe = functools.cache(second.observe)
 
     def synthetic(name):
         random = np.random.default_rng(5)
@@ -105,10 +111,11 @@ def make_sets(n, n_train):
             keep = np.flatnonzero(red < np.quantile(red, 0.8))
             rows = np.concatenate([keep, random.choice(keep, n - len(keep))])
             # Drawn twice, but never the same noise
-            seen = second.observe()[rows]
-            seen[len(keep) :] = second.observe(salt=1)[rows[len(keep) :]]
+            seen = observe()[rows]
+            seen[len(keep) :] = observe(salt=1)[rows[len(keep) :]]
             return Galaxies(seen, theirs[rows])
-        seen = second.observe(factor=1.05 if name == "5% brighter" else 1.0, white=name == "white noise")
+        seen = {"5% brighter": {"factor": 1.05}, "white noise": {"white": True}}.get(name, {})
+        seen = observe(**seen)
         wrong = theirs.copy()
         if name == "rotated labels":
             wrong = np.roll(theirs, n // 3, axis=0)
@@ -116,9 +123,8 @@ def make_sets(n, n_train):
             wrong[:, 1] = random.permutation(wrong[:, 1])
         return Galaxies(seen, wrong)
 
-    def sets(name):
-        return Sets(real, synthetic(name), other, training, training, True, COLUMNS)
-
+    sets = functools.cache(lambda name: Sets(real, synthetic(name), other, training, training, True, COLUMNS))
+    sets.memory = {}
     return sets
 
 
@@ -141,10 +147,52 @@ def surprises(name, found):
     return stayed, [each for each in gone if not each.startswith(must + may)]
 
 
+@contextlib.contextmanager
+def remembering(memory):
+    """Measure no images twice: most are shared by all spoiled sets."""
+
+    def once(name, images, compute):
+        # The images are kept, so that no other array gets their address.
+        if (name, id(images)) not in memory:
+            memory[name, id(images)] = images, compute()
+        return memory[name, id(images)][1]
+
+    measure, shapes, space = judging.photometry, judging.morphology, features.FeatureSpace
+
+    def photometry(galaxies, *rest):
+        found = once("photometry", galaxies.images, lambda: measure(galaxies, *rest))
+        return found | {"labels": galaxies.labels}
+
+    def morphology(sets, *rest):
+        return [once("morphology", images, lambda images=images: shapes([images], *rest)[0]) for images in sets]
+
+    class FeatureSpace:
+        def __init__(self, images, *rest):
+            self.space = once("space", images, lambda: space(images, *rest))
+
+        def __call__(self, images):
+            return once("features", images, lambda: self.space(images))
+
+    with (
+        mock.patch.object(judging, "photometry", photometry),
+        mock.patch.object(judging, "morphology", morphology),
+        mock.patch.object(features, "FeatureSpace", FeatureSpace),
+    ):
+        yield
+
+
 def judge_spoiled(sets, name, **options):
     """Judge one spoiled set."""
     unit = np.array([2.4, 3.0, 4.0])
-    return judge(sets(name), IN_BANDS, unit, np.random.default_rng(1), **options)
+    with remembering(sets.memory):
+        return judge(sets(name), IN_BANDS, unit, np.random.default_rng(1), **options)
+
+
+def row(name, found):
+    """Return a line of the table: what left its floor, by how many of its standard deviations, and what surprises."""
+    stayed, unexpected = surprises(name, found)
+    words = ", ".join(f"{each} {size:.1f}" for each, size in moved(found).items())
+    return f"{name}: {words or 'all at the floor'}; silent: {stayed}; unexpected: {unexpected}"
 
 
 def main():
@@ -158,10 +206,9 @@ def main():
     options = parser.parse_args()
     sets = make_sets(options.n, options.train)
     for name in options.only:
-        found = judge_spoiled(sets, name, quick=options.quick, shapes=not options.no_shapes).metrics
-        stayed, unexpected = surprises(name, found)
-        words = ", ".join(f"{each} {size:.1f}" for each, size in moved(found).items())
-        print(f"{name}: {words or 'all at the floor'}; silent: {stayed}; unexpected: {unexpected}", flush=True)
+        print(
+            row(name, judge_spoiled(sets, name, quick=options.quick, shapes=not options.no_shapes).metrics), flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -5,14 +5,18 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
+from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import Evaluate, Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import features, goals, job, metrics
 from galaxycgan.evaluation.job import evaluate
+from galaxycgan.evaluation.judge import Galaxies, Judgement, Sets
 from galaxycgan.evaluation.quick import QuickMetrics, quick_metrics
 from galaxycgan.evaluation.response import responses
+from galaxycgan.evaluation.subject import GeneratorSubject
 from galaxycgan.files import read_json
 from galaxycgan.generation.job import generate
 from galaxycgan.training.gan import train_gan
@@ -167,7 +171,7 @@ def test_evaluate_writes_metrics_and_pictures(gan, survey_store, tmp_path):
         "mass_response.monotone"  # needs galaxies enough about one redshift
     }
     assert "density" in report["left_out"]  # a dozen galaxies: too few to learn from
-    for name in ("real_and_generated", "grid", "distributions", "training", "power", "planes"):
+    for name in ("real_and_generated", "grid", "distributions", "training", "power", "planes", "relations"):
         assert (tmp_path / f"e/{name}.png").read_bytes().startswith(b"\x89PNG"), name
     assert (tmp_path / "e/report.html").read_text().startswith("<!DOCTYPE html>")
 
@@ -253,6 +257,43 @@ def test_a_catalog_of_other_images_or_without_images_is_refused_in_one_line(
     assert code == 2 and "no HDUs CATALOG and IMAGES" in error and error.count("\n") == 1
 
 
+def test_classifiers_are_compared_where_both_kinds_are_there(gan, survey_store, tmp_path, monkeypatch):
+    def answer(*roles, check):
+        """Stand in for the training, which has a test of its own (test_study): 0.8 over 1, the roles in order."""
+        (_, taught), (_, generated), (_, compared), unit = roles
+        assert taught.sum() == generated.sum() == compared.sum() == 40 and (unit == 4).all()
+        return {"value": 0.8, "interval": [0.8 - 0.196, 0.8 + 0.098], "auc_real": 1.0, "auc_synthetic": 0.8, "n": 80}
+
+    def judged(target, teachers=True):
+        options = Evaluate(real=str(survey_store), gan=str(gan), out=str(tmp_path), classifier=True, target=target)
+        with GalaxyStore(survey_store) as store:
+            subject = GeneratorSubject(str(gan), torch.device("cpu"))
+            evaluation = job.Evaluation(options, Context(), subject, store, 1)
+        labels = np.column_stack([np.full(80, 0.3), np.tile([8.2, 9.8], 40)])
+        galaxies = Galaxies(np.zeros((80, 3, 50, 50), np.float32), subject.conditioning.standardise(labels))
+        evaluation.sets = Sets(*[galaxies] * 3, galaxies if teachers else None, None, True, subject.columns)
+        evaluation.sky_rms, evaluation.judgement = np.full(3, 2.0), Judgement()
+        return evaluation._teach(), evaluation.judgement
+
+    name = "train_on_synthetic_test_on_real"
+    monkeypatch.setattr(job, name, answer)
+    found, judgement = judged("log_mass > 9")
+    assert found == {"target": "log_mass > 9", "auc_real": 1.0, "auc_synthetic": 0.8, "n": 80}
+    record = judgement.metrics[name]
+    assert record["interval"] == pytest.approx([0.7, 0.85])
+    assert goals.verdict(name, record) == "missed" and goals.verdict(name, record | {"value": 1.02}) == "met"
+    assert "too few" in judged("log_mass > 9", teachers=False)[1].left_out[name]
+    found, judgement = judged("log_mass > 20")
+    assert found is None and "one kind has 0" in judgement.left_out[name]
+
+
+def test_a_target_that_galaxies_are_not_made_for_is_refused_in_one_line(gan, survey_store, tmp_path, command):
+    words = ["evaluate", "--real", survey_store, "--gan", gan, "--out", tmp_path / "e", "--classifier"]
+    code, _, error = command(*words, "--target", "icmodel_mag < 20")
+    assert code == 2 and "no column 'icmodel_mag'" in error and error.count("\n") == 1
+    assert not (tmp_path / "e").exists()
+
+
 def test_quick_metrics_rank_a_good_set_before_a_bad_one():
     images, labels = galaxies(300, 1)
     good, bad = galaxies(300, 2, labels=labels)[0], galaxies(300, 2, labels=labels, brighter=2.0)[0]
@@ -287,6 +328,10 @@ class Painted:
 
     class conditioning:
         columns = ("photo_z", "log_mass")
+
+        @staticmethod
+        def typical(labels):
+            return np.median(labels, axis=0)
 
     class generator:
         class shape:

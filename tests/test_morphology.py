@@ -28,6 +28,24 @@ def test_it_measures_what_stock_statmorph_measures():
     assert (np.abs(ours - theirs).max(0) < [0.005, 0.02, 0.02, 0.005]).all()
 
 
+def test_the_empty_square_is_the_first_one_and_is_halved_until_it_fits():
+    segments, hidden = np.zeros((48, 48), int), np.zeros((48, 48), bool)
+    assert morphology.empty_square(segments, hidden, 16) == (slice(0, 16), slice(0, 16))
+    segments[10, :40] = 1
+    assert morphology.empty_square(segments, hidden, 16) == (slice(11, 27), slice(0, 16))
+    hidden[:, ::8] = True
+    assert morphology.empty_square(segments, hidden, 16) == (slice(0, 4), slice(1, 5))
+    hidden[:] = True
+    assert morphology.empty_square(segments, hidden, 16) is None
+
+
+def test_light_and_area_grow_as_those_of_an_ellipse():
+    growth = morphology._Growth(np.full((50, 50), 3.0), np.ones((50, 50), bool), (24.3, 25.1), 2.0, 0.4)
+    light, area = growth.within([-1.0, 4.0, 12.0])
+    assert area == pytest.approx([0, np.pi * 4 * 2, np.pi * 12 * 6], rel=0.01)
+    assert light == pytest.approx(3 * np.array(area))
+
+
 def test_a_blob_makes_a_galaxy_less_symmetric():
     plain, blobbed = (morphology.measure_one(sersic(blob=blob))[0][2] for blob in (0.0, 60.0))
     assert blobbed > plain + 0.1

@@ -18,6 +18,7 @@ SMALL = {
     "train_gan": ["--images", "640", "--preset", "tiny"],
     "generate": ["--n", "64"],
     "train_classifier": ["--epochs", "2", "--target", "log_mass < 8.8"],
+    "evaluate": ["--n", "16"],
     "bench": ["--n", "64", "--repeat", "1"],
 }
 
@@ -37,7 +38,7 @@ def run(words, directory):
     stage = next((word for word in words if word in SMALL), None)
     # A table and an area of sky say themselves how many galaxies they hold.
     small = [] if {"lightcone", "field"} & set(words) else SMALL.get(stage, [])
-    done = subprocess.run(words + small, cwd=directory, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words + small, cwd=directory, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -135,5 +136,5 @@ def test_make_demo_runs_to_its_end_and_says_that_it_is_done_when_typed_again(tmp
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=variables, timeout=400)
         assert done.returncode == 0, done.stdout + done.stderr
         named = re.findall(r"^  (\S+)", done.stdout.split("Open these:")[1], flags=re.MULTILINE)
-        assert len(named) == 6 and all((tmp_path / name).exists() for name in named)
+        assert len(named) == 7 and all((tmp_path / name).exists() for name in named)
     assert done.stdout.count("done") >= 4

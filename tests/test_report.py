@@ -90,6 +90,11 @@ def test_every_number_has_its_words_and_its_verdict_is_not_told_by_colour_alone(
         assert words in text
 
 
+def test_a_number_that_rounds_to_zero_has_no_sign_and_an_open_goal_has_one_edge():
+    assert (page.number(-0.0004), page.number(-0.25), page.number(None)) == ("0.000", "−0.250", "–")
+    assert page._goal((0.99, np.inf)) == "≥ 0.99"
+
+
 def chromium(directory, *words):
     """Run Chromium without a screen; return its output and its complaints."""
     command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",

@@ -1,7 +1,7 @@
 """The test of the tests: like sets sit at their floor; a set spoiled in one way moves the metric that should see it."""
 
 import pytest
-from spoiled import EXPECTED, judge_spoiled, make_sets, moved, surprises
+from spoiled import EXPECTED, judge_spoiled, make_sets, moved, row, surprises
 
 #: Enough for the spoilers that do not need thousands of galaxies to be seen.
 SMALL, TRAIN, DRAWS = 240, 260, 40
@@ -24,6 +24,7 @@ def test_a_small_spoiled_set_moves_the_right_metric_and_no_other(name, sets):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_spoiled_set_of_full_size_moves_the_right_metric_and_no_other(name, full_sets):
     found = judge_spoiled(full_sets, name).metrics
+    print(row(name, found))
     stayed, unexpected = surprises(name, found)
     assert not stayed and not unexpected, moved(found)
 

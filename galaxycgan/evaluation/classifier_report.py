@@ -158,24 +158,24 @@ def overview(path, wanted, probability, found, history):
     recall.plot(line["completeness"], line["purity"], color=OTHER)
     recall.axhline(np.mean(wanted), color="0.5", ls=":")
     title = f"Average precision = {found['average_precision']:.3f}"
-    recall.set(xlabel="completeness", ylabel="purity", ylim=(0, 1.02), title=title)
+    recall.set(xlabel="completeness", ylabel="purity", xlim=(0, 1.02), ylim=(0, 1.02), title=title)
     if at >= 0:
         roc.plot(line["false_positive_rate"][at], line["completeness"][at], "o", color=SYNTHETIC)
         recall.plot(line["completeness"][at], line["purity"][at], "o", color=SYNTHETIC)
     edges = np.linspace(0, 1, 2 * BINS + 1)
     histogram.hist(probability[wanted == 0], edges, alpha=0.5, color=REAL, label="not wanted")
     histogram.hist(probability[wanted == 1], edges, alpha=0.5, color=SYNTHETIC, label="wanted")
-    histogram.set(xlabel="probability", ylabel="galaxies", title=f"{len(wanted):,} galaxies")
+    histogram.set(xlabel="probability", ylabel="galaxies", xlim=(0, 1), title=f"{len(wanted):,} galaxies")
     histogram.legend()
     points = reliability(wanted, probability)
     honest.plot([0, 1], [0, 1], color="0.5", ls=":")
     honest.errorbar(points["probability"], points["share"], points["error"], fmt="o-", color=OTHER, ms=4)
-    honest.set(xlabel="probability", ylabel="share of wanted galaxies", ylim=(0, 1))
+    honest.set(xlabel="probability", ylabel="share of wanted galaxies", xlim=(0, 1), ylim=(0, 1))
     honest.set_title(f"Reliability, error {found['calibration_error']:.3f}")
     cut.plot(line["threshold"], line["purity"], color=OTHER, label="purity")
     cut.plot(line["threshold"], line["completeness"], color=SYNTHETIC, label="completeness")
     cut.axvline(found["threshold"], color="0.5", ls=":", label="threshold")
-    cut.set(xlabel="threshold", title="What a threshold gives", ylim=(0, 1.02))
+    cut.set(xlabel="threshold", title="What a threshold gives", xlim=(0, 1), ylim=(0, 1.02))
     cut.legend()
     figure.tight_layout()
     save_figure(figure, path)
@@ -216,7 +216,9 @@ def _mistakes(run, name, metrics, result, store, sky_rms):
     picture, rows = run / "mistakes.png", store.rows_of(ids)
     pictures = [plots.colour(store.images(rows[which]), sky_rms) for _, which in groups]
     titles = [f"p = {p:.2f}" for p in probability[groups[0][1]]] if len(groups) == 1 else ()
-    plots.gallery(picture, pictures, [title for title, _ in groups], titles)
+    # One lone mistake is drawn no larger than a row of them
+    width = WIDTH_INCH * (1 + max(map(len, pictures))) / (1 + SHOWN)
+    plots.gallery(picture, pictures, [title for title, _ in groups], titles, figure_width=width)
     head = "".join(f'<th scope="col" class="number">{html.escape(text)}</th>' for text in ("probability", *told))
     body = ""
     for title, which in groups:

@@ -2,12 +2,24 @@
 
 import numpy as np
 
-from galaxycgan.evaluation.style import OTHER, REAL, SERIES, SYNTHETIC, WIDTH_INCH, axis_label, save_figure, style
+from galaxycgan.evaluation.style import (
+    OTHER,
+    REAL,
+    SERIES,
+    SHORT,
+    SYNTHETIC,
+    WIDTH_INCH,
+    axis_label,
+    save_figure,
+    style,
+)
 
 #: Quantiles beyond which an axis need not reach.
 SHOWN = (0.003, 0.997)
 #: Latents drawn of each response.
 LINES = 40
+#: Of running medians: bins of the other label, steps along x, and galaxies in a step at least.
+BINS, STEPS, FEWEST = 3, 8, 8
 #: Ticks of a logarithmic axis, as far as it reaches.
 REDSHIFT_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5)
 
@@ -82,6 +94,90 @@ def planes(path, pairs, real, synthetic):
     figure.legend(handles=handles, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.06))
     figure.tight_layout()
     save_figure(figure, path)
+
+
+def counts_and_relations(path, real, synthetic, band, colour, relation):
+    """Draw number counts, a colour-magnitude plane, and magnitude against mass in bins of redshift.
+
+    Parameters
+    ----------
+    path : Path
+    real, synthetic : dict of arrays [n]
+        Properties and labels.
+    band, colour : str
+        Names of the magnitude and of the colour.
+    relation : tuple (str, str) or None
+        Labels of the last panel: along x, and the one that is binned. None: no such panel.
+    """
+    plt = style()
+    figure, axes = plt.subplots(1, 3 if relation else 2, figsize=(WIDTH_INCH, 3.7))
+    counts, plane = axes[:2]
+    _number_counts(counts, real[band], synthetic[band], band)
+    ranges = [_limits(real[name], synthetic[name]) for name in (band, colour)]
+    plane.plot(synthetic[band], synthetic[colour], ".", color=SYNTHETIC, ms=2.5, alpha=0.5, rasterized=True)
+    _contours(plane, real[band], real[colour], ranges)
+    plane.set(xlabel=axis_label(band), ylabel=axis_label(colour), xlim=ranges[0], ylim=ranges[1])
+    plane.set_title("Colour-magnitude")
+    if relation:
+        _medians_in_bins(axes[2], real, synthetic, band, *relation)
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+def _number_counts(axis, real, synthetic, band):
+    """Draw galaxies per half magnitude, with the Poisson error of the real ones."""
+    a, b = (values[np.isfinite(values)] for values in (real, synthetic))
+    low, high = _limits(a, b)
+    bins = np.arange(np.floor(2 * low), np.ceil(2 * high) + 1) / 2
+    middle = (bins[1:] + bins[:-1]) / 2
+    ours, theirs = (np.histogram(values, bins)[0] for values in (a, b))
+    theirs = theirs * (len(a) / max(len(b), 1))
+    axis.errorbar(middle, ours, np.sqrt(ours), fmt="o", color=REAL, ms=4, capsize=2, label="real, Poisson error")
+    axis.stairs(theirs, bins, color=SYNTHETIC, lw=1.6, label="generated, as many")
+    axis.set(
+        yscale="log", ylim=(0.7, None), xlabel=axis_label(band), ylabel="galaxies per 0.5 mag", title="Number counts"
+    )
+    axis.legend(loc="lower center")
+
+
+def _medians_in_bins(axis, real, synthetic, band, x, binned):
+    """Draw median magnitude against one label in three bins of the other; bars hold 68% of the real galaxies."""
+    edges = np.quantile(real[binned], np.linspace(0, 1, BINS + 1))
+    edges[[0, -1]] = -np.inf, np.inf
+    for k in range(BINS):
+        ours, theirs = (
+            _running_median(*(each[name][_between(each[binned], edges[k : k + 2])] for name in (x, band)))
+            for each in (real, synthetic)
+        )
+        colour = SERIES[k]
+        low, high = (f"{edge:.2f}" for edge in edges[k : k + 2])
+        name = f"{SHORT.get(binned, binned)}"
+        words = f"{name} < {high}" if k == 0 else f"{name} > {low}" if k == BINS - 1 else f"{low} < {name} < {high}"
+        places, middle, down, up = ours
+        axis.errorbar(places, middle, (middle - down, up - middle), fmt="o", color=colour, ms=4, lw=1, label=words)
+        axis.plot(theirs[0], theirs[1], color=colour)
+    axis.set(xlabel=axis_label(x), ylabel=axis_label(band), title="Medians: points real (bars: 68%), lines generated")
+    axis.title.set_fontsize(8)
+    axis.invert_yaxis()
+    axis.legend(fontsize=7)
+
+
+def _between(values, edges):
+    return (values >= edges[0]) & (values < edges[1])
+
+
+def _running_median(x, y):
+    """Return places, medians, 16% and 84% quantiles [4, bin] of y in bins of x that hold enough."""
+    good = np.isfinite(x) & np.isfinite(y)
+    x, y = x[good], y[good]
+    if len(x) < FEWEST:
+        return np.empty((4, 0))
+    edges = np.linspace(*np.quantile(x, (0.02, 0.98)), STEPS + 1)
+    rows = [y[_between(x, pair)] for pair in zip(edges, edges[1:], strict=False)]
+    kept = [
+        (middle, each) for middle, each in zip((edges[1:] + edges[:-1]) / 2, rows, strict=True) if len(each) >= FEWEST
+    ]
+    return np.array([[place, *np.quantile(each, (0.5, 0.16, 0.84))] for place, each in kept]).reshape(-1, 4).T
 
 
 def _contours(axis, x, y, ranges):

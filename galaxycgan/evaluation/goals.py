@@ -45,7 +45,7 @@ MEANINGS = {
     ),
     "label_rmse": Meaning(
         "label error, ratio",
-        "Labels read off generated images over those read off real ones, as errors. 1 is ideal; more: labels are not"
+        "Error of the label read off generated images, over that read off real ones. 1 is ideal; more: labels are not"
         " obeyed; less: galaxies of one label are too much alike.",
         "both",
         (0.95, 1.15),
@@ -90,6 +90,13 @@ MEANINGS = {
     "memorisation.near_share": Meaning(
         "Near-copies",
         "Share of generated galaxies nearer to a training galaxy than the nearest 1% of new real ones. 0.01 is ideal.",
+    ),
+    "train_on_synthetic_test_on_real": Meaning(
+        "Taught by generated galaxies",
+        "ROC AUC on real galaxies of a classifier that learned from generated ones, over that of one that learned from"
+        " as many real ones. 1 is ideal; less: a generated galaxy is the poorer teacher.",
+        "low",
+        (0.99, math.inf),
     ),
     "mass_response.monotone": Meaning(
         "Brighter with mass",

@@ -12,6 +12,7 @@ metrics.json, schema version 2::
     left_out                 name -> why it was not computed
     morphology               'real', 'synthetic', 'other' -> outcome of the measurement -> galaxies
     goals                    name -> 'met', 'missed', 'undecided'; without a goal 'at the floor', 'off the floor'
+    classifier               of train_on_synthetic_test_on_real: target, auc_real, auc_synthetic, n; null: not asked for
     mass_response, redshift_response   lists of one entry for each value of the other label; see `response.responses`
     seconds                  part -> wall seconds
 
@@ -23,15 +24,17 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxycgan.catalogs import expression
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import goals, page, pictures
 from galaxycgan.evaluation.judge import Galaxies, Sets, judge
-from galaxycgan.evaluation.resampling import DRAWS, FEW_DRAWS
+from galaxycgan.evaluation.resampling import DRAWS, FEW_DRAWS, record
 from galaxycgan.evaluation.response import FEW_LATENTS, LATENTS, responses, summary
 from galaxycgan.evaluation.samples import Samples
 from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
+from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.files import make_directory, read_json, read_records, sha256_file, write_json
 from galaxycgan.images.bands import reference_band
 from galaxycgan.images.photometry import measure
@@ -48,8 +51,13 @@ ENOUGH = 1000
 FOR_NOISE = 500
 #: Parts of the work, and from and to which percent of it they go.
 PARTS = {
-    "galaxies": (0, 10), "photometry": (10, 15), "morphology": (15, 70), "features": (70, 85), "responses": (85, 100),
+    "galaxies": (0, 10), "photometry": (10, 20), "morphology": (20, 60), "features": (60, 75), "responses": (75, 90),
+    "classifier": (90, 100),
 }  # fmt: skip
+#: Of each kind at least, where a classifier is to tell two kinds.
+FEWEST_OF_A_KIND = 10
+#: Standard deviations from the mean that hold 95% of a normal distribution.
+NORMAL_95 = 1.96
 #: Of a response, what is only for the plot.
 FOR_PLOTS = ("moved", "mag", "window")
 
@@ -74,6 +82,9 @@ def evaluate(config, context):
         subject.check(store)
         request = subject.identity | {"store": store.fingerprint}
         request |= {"n": config.n, "seed": config.seed, "quick": config.quick}
+        if config.classifier:
+            request |= {"target": config.target}
+            wanted(config.target, subject.columns, np.zeros((1, len(subject.columns))))
         if _is_done(out, request, config, context):
             return
         make_directory(out)
@@ -153,6 +164,8 @@ class Evaluation:
             )  # fmt: skip
             self._respond()
             self._step("responses")
+            self.taught = self._teach() if self.config.classifier else None
+            self._step("classifier")
         found = self.judgement.metrics
         for family in ("mass_response", "redshift_response"):
             found |= summary(family, self.answers[family])
@@ -168,6 +181,7 @@ class Evaluation:
             "left_out": self.judgement.left_out,
             "morphology": self.judgement.morphology,
             "goals": {name: word for name, each in found.items() if (word := goals.verdict(name, each))},
+            "classifier": self.taught,
             **{name: [_without_plots(part) for part in parts] for name, parts in self.answers.items()},
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
         }
@@ -178,7 +192,8 @@ class Evaluation:
         self.bar.at(round(first + share * (last - first)), part)
         if share == 1.0:
             now = time.monotonic()
-            self.seconds[part], self.started = now - self.started, now
+            self.seconds[part] = self.seconds.get(part, 0.0) + now - self.started
+            self.started = now
 
     def _choose(self):
         """Read the galaxies of all sets."""
@@ -194,7 +209,7 @@ class Evaluation:
             teachers=self._read(*samples.teachers) if samples.teachers else None,
             training=None if self.config.quick or not samples.searched() else self._read(*samples.searched()),
             other_unseen=samples.others_unseen,
-            columns=self.subject.columns,
+            columns=self.subject.conditioning.names,
         )
         self.sky_rms = np.median(measure(real.images[:FOR_NOISE], store.bands)["sky_rms"], axis=0)
 
@@ -218,6 +233,34 @@ class Evaluation:
             self.config.seed, latents,
         )  # fmt: skip
 
+    def _teach(self):
+        """Compare classifiers taught by real and by generated galaxies on real ones that none of them has seen."""
+        name, target = "train_on_synthetic_test_on_real", self.config.target
+        if self.sets.teachers is None:
+            self.judgement.left_out[name] = "too few other real galaxies to learn from"
+            return None
+        restore = self.subject.conditioning.restore
+        roles = {
+            role: (each.images, wanted(target, self.subject.columns, restore(each.labels)))
+            for role, each in (
+                ("teachers", self.sets.teachers), ("generated", self.sets.synthetic), ("compared", self.sets.real)
+            )
+        }  # fmt: skip
+        for role, (_, kinds) in roles.items():
+            rarer = int(min(kinds.sum(), (~kinds).sum()))
+            if rarer < FEWEST_OF_A_KIND:
+                self.judgement.left_out[name] = (
+                    f"'{target}' splits the {len(kinds)} {role} galaxies so that one kind has {rarer}, fewer than"
+                    f" {FEWEST_OF_A_KIND}; try another --target"
+                )
+                return None
+        found = train_on_synthetic_test_on_real(*roles.values(), 2 * self.sky_rms, check=self.context.check)
+        value = found.pop("value")
+        # That function's interval holds 95% of the draws; one standard deviation is given beside all numbers here.
+        low, high = (value + (edge - value) / NORMAL_95 for edge in found.pop("interval"))
+        self.judgement.metrics[name] = record(value, (), ()) | {"interval": [low, high]}
+        return {"target": target} | found
+
     def draw(self, out):
         """Write the pictures; return them as `page.write` wants them."""
         records = None
@@ -229,6 +272,12 @@ class Evaluation:
             training_log=records,
         )  # fmt: skip
         return pictures.draw(out, scene, self.context.check)
+
+
+def wanted(target, columns, labels):
+    """Return which galaxies of labels [n, label] fulfil a target: bool [n]."""
+    values = dict(zip(columns, labels.T, strict=True))
+    return expression.evaluate(target, values.__getitem__, columns, len(labels))
 
 
 def _without_plots(part):

@@ -7,13 +7,12 @@ import numpy as np
 from galaxycgan.evaluation import curves, metrics, plots
 from galaxycgan.evaluation.judge import Judgement, Sets
 from galaxycgan.evaluation.response import MASS, REDSHIFT
+from galaxycgan.evaluation.style import SHORT
 from galaxycgan.images.bands import reference_band
 
 #: Grey level of cells of the grid that lie outside the training sample.
 UNSEEN = 235
 COLUMNS = 10
-#: Names of labels over pictures, where there is little room.
-SHORT = {REDSHIFT: "z", MASS: "log M*"}
 GRID_REDSHIFTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -83,7 +82,8 @@ def draw(out, scene, check=lambda: None):
         In the order of the report.
     """
     shown = []
-    for part in (_gallery, _grid, _responses, _distributions, _planes, _power, _neighbours, _training):
+    parts = _gallery, _grid, _responses, _distributions, _relations, _planes, _power, _neighbours, _training
+    for part in parts:
         check()
         shown += part(out, scene)
     return shown
@@ -129,7 +129,7 @@ def _grid(out, scene):
     masses = np.linspace(*np.quantile(scene.labels[:, mass_at], (0.02, 0.98)), COLUMNS)
     rows = []
     for z in redshifts:
-        request = np.tile(np.median(scene.labels, axis=0), (len(masses), 1))
+        request = np.tile(painter.conditioning.typical(scene.labels), (len(masses), 1))
         request[:, z_at], request[:, mass_at] = z, masses
         # Each in a block of its own, row 0: the same latent numbers for all.
         blocks = [painter.paint(request[k : k + 1], scene.seed, 0).images[:1] for k in range(len(masses))]
@@ -175,7 +175,7 @@ def _responses(out, scene):
 
 def _distributions(out, scene):
     """Histograms of all measured properties."""
-    real, synthetic = (_all_properties(scene.judgement.measured[name]) for name in ("real", "synthetic"))
+    real, synthetic = (_properties(scene, name) for name in ("real", "synthetic"))
     curves.distributions(out / "distributions.png", real, synthetic, scene.judgement.metrics)
     caption = (
         "Grey: real galaxies; orange: generated ones. W1/σ is the distance between the two, in standard deviations of"
@@ -184,17 +184,38 @@ def _distributions(out, scene):
     return [Picture("distributions.png", "Distributions of measured properties", caption, True)]
 
 
-def _all_properties(measured):
-    return measured["properties"] | measured.get("shape", {})
+def _properties(scene, name):
+    """Return the measured properties of a set as they are plotted: radii in arcsec."""
+    measured = scene.judgement.measured[name]
+    found = measured["properties"] | measured.get("shape", {})
+    return found | {"log r50": found["log r50"] + np.log10(scene.pixel_scale)}
+
+
+def _properties_and_labels(scene, name):
+    labels = scene.subject.conditioning.restore(scene.judgement.measured[name]["labels"])
+    return _properties(scene, name) | dict(zip(scene.subject.columns, labels.T, strict=True))
+
+
+def _relations(out, scene):
+    """Number counts, colour-magnitude, magnitude by mass and redshift."""
+    if len(scene.bands) < 2:
+        return []
+    real, synthetic = (_properties_and_labels(scene, name) for name in ("real", "synthetic"))
+    k = reference_band(scene.bands)
+    colour = "-".join(scene.bands[:2])
+    relation = (MASS, REDSHIFT) if {MASS, REDSHIFT} <= set(scene.subject.columns) else None
+    curves.counts_and_relations(out / "relations.png", real, synthetic, scene.bands[k], colour, relation)
+    caption = (
+        "Left: how many galaxies there are of each magnitude, within 9 px of the centre. Middle: generated (points)"
+        " should fill the contours that hold 30, 60 and 90% of the real ones."
+    )
+    caption += " Right: lines of generated galaxies should run through the points of real ones." if relation else ""
+    return [Picture("relations.png", "Number counts, colour-magnitude, flux by mass and redshift", caption, True)]
 
 
 def _planes(out, scene):
     """Colour-colour, colour-magnitude and size planes."""
-    real, synthetic = (dict(scene.judgement.measured[name]["properties"]) for name in ("real", "synthetic"))
-    for table, name in ((real, "real"), (synthetic, "synthetic")):
-        labels = scene.judgement.measured[name]["labels"]
-        restored = scene.subject.conditioning.restore(labels)
-        table |= dict(zip(scene.subject.columns, restored.T, strict=True))
+    real, synthetic = (_properties_and_labels(scene, name) for name in ("real", "synthetic"))
     colours = [f"{a}-{b}" for a, b in zip(scene.bands, scene.bands[1:], strict=False)]
     band = scene.bands[reference_band(scene.bands)]
     pairs = [(colours[0], colours[1])] if len(colours) > 1 else [(band, colours[0])] if colours else []
@@ -203,7 +224,7 @@ def _planes(out, scene):
     caption = (
         "Colours, sizes and stellar mass together: generated galaxies (points) should fill the contours of real ones."
     )
-    return [Picture("planes.png", "Colours and sizes", caption, True)]
+    return [Picture("planes.png", "Colours, sizes and mass", caption, True)]
 
 
 def _power(out, scene):

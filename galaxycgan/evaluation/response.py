@@ -71,7 +71,7 @@ def _response(moved, still, painter, labels, magnitude, bands, softening, seed, 
         if window.sum() < SMALLEST_WINDOW:
             continue
         steps = np.linspace(*np.quantile(x[window], RANGE), STEPS)
-        request = np.tile(np.median(labels, axis=0), (latents, 1))
+        request = np.tile(painter.conditioning.typical(labels), (latents, 1))
         request[:, columns.index(still)] = 10**centre if still == REDSHIFT else centre
         values = 10**steps if moved == REDSHIFT else steps
         light, mag = _walk(painter, request, columns.index(moved), values, bands, softening, seed)

@@ -12,15 +12,17 @@ DPI = 130
 LABELS = {
     "photo_z": "redshift",
     "log_mass": "log10 stellar mass [M$_\\odot$]",
-    "log r50": "log10 half-light radius [px]",
-    "r80/r50": "r80 / r50",
-    "ellipticity": "ellipticity",
+    "log r50": "log10 half-light radius [arcsec]",
+    "r80/r50": "concentration r80/r50",
+    "ellipticity": "ellipticity (1 − q²)/(1 + q²)",
     "noise": "log10 sky noise [nJy per px]",
     "Gini": "Gini",
     "M20": "M20",
     "asymmetry": "asymmetry A",
     "smoothness": "smoothness S",
 }
+#: Names where there is little room.
+SHORT = {"photo_z": "z", "log_mass": "log M*"}
 
 
 def axis_label(name):
