@@ -167,7 +167,8 @@ class TrainGan:
 
     store: str = option("", "store to train on; empty: the one in catalogs/ that is not synthetic")
     run: str = option("runs/train_gan", "run directory: checkpoints, metrics, samples")
-    labels: str = option("photo_z,log_mass", "numeric columns of the store that the image is conditioned on")
+    labels: str = option("photo_z,log_mass", "columns of the store that the image is conditioned on")
+    categories: str = option("", "which of --labels hold whole numbers that name a kind; columns of true and false do")
     objective: str = option(
         "relativistic",
         "what the networks learn by: relativistic, or predictor, the label-predicting critic and the networks of 2018",
@@ -181,6 +182,11 @@ class TrainGan:
     batch: int = option(0, "images in a batch, of all processes together; 0: 32 (predictor: 64)")
     lr: float = option(0.0, "learning rate of Adam; 0: 0.0006 (predictor: 0.0004, its critic a quarter of it)")
     gamma: float = option(0.3, "weight of the gradient penalties R1 and R2")
+    fraction: float = option(
+        1.0, "learn from this share of the training split, the same galaxies as a classifier with this --fraction"
+    )  # fmt: skip
+    fold: int = option(-1, "learn from the galaxies of a classifier with this --fold, from 0; -1: no cross-validation")
+    folds: int = option(5, "number of folds")
     seed: int = option(0, "seed of weights, order, latents and noise")
     threads: int = option(0, "CPU threads; 0: one per core that the job may use")
     device: str = option("auto", "auto, cpu or cuda")
@@ -282,7 +288,9 @@ class TrainClassifier:
         " galaxies, fresh for every epoch",
         choices=("none", "standard", "gan", "standard+gan"),
     )
-    gan: str = option("", "run directory of the GAN for --augment gan; empty: runs/train_gan")
+    gan: str = option(
+        "", "run directory of the GAN for --augment gan, or pretrained: the one of the package; empty: runs/train_gan"
+    )  # fmt: skip
     synthetic_share: float = option(
         0.5, "share of generated galaxies in an epoch; 0.5: as many as real ones; 1: no real ones at all"
     )
@@ -377,6 +385,13 @@ class Evaluate:
     threads: int = option(0, "CPU threads, and processes of the morphology; 0: one per core that the job may use")
     device: str = option("auto", "auto, cpu or cuda")
     quick: bool = option(False, "photometry, noise, labels and responses alone: no morphology, features, pictures")
+    classifier: bool = option(
+        False, "also teach a classifier by real and by generated galaxies and compare them on real ones; takes minutes"
+    )
+    target: str = option(
+        "8 < log_mass < 9 and photo_z < 0.15",
+        "what --classifier looks for, over the columns that galaxies are made for",
+    )
     overwrite: bool = option(False, "evaluate again where the directory holds another evaluation")
 
 
@@ -503,6 +518,7 @@ STAGES = {
     "train_gan": "run",
     "generate": "out",
     "train_classifier": "run",
+    "study": "run",
     "classify": "out",
     "evaluate": "out",
 }

@@ -221,6 +221,7 @@ def test_a_fold_is_what_the_classifier_is_tested_on(options, tmp_path, survey_st
         ({"epochs": 0}, "--epochs 0"),
         ({"lr": -1.0}, "--lr -1.0"),
         ({"augment": "gan", "gan": "nowhere"}, "nowhere: holds no trained generator"),
+        ({"augment": "gan", "gan": "pretrained", "fraction": 0.5}, "models/pretrained: with --fraction or --fold"),
         ({"synthetic_share": 0.0}, "--synthetic-share 0.0: must be above 0 and at most 1"),
         ({"synthetic_filter": 1.0}, "--synthetic-filter 1.0"),
         ({"fraction": 1.5}, "--fraction 1.5: must be above 0 and at most 1"),

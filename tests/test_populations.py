@@ -54,6 +54,20 @@ def field(tmp_path, conditioning, area=2.0, completeness="training", more=""):
     return ask(tmp_path, FIELD.format(area=area, completeness=completeness, more=more), conditioning)
 
 
+def test_categories_are_drawn_as_the_training_galaxies_have_them_or_evenly(tmp_path):
+    rng = np.random.default_rng(5)
+    labels = np.column_stack([rng.uniform(8, 11, 2000), rng.choice([1.0, 4.0], 2000, p=[0.9, 0.1])])
+    kinds = Conditioning.fit(("log_mass", "kind"), labels, categorical=("kind",))
+    alike = ask(tmp_path, "[population]\nkind = 'training'\nn = 3000", kinds).labels(0, 3000)
+    assert set(alike[:, 1]) == {1.0, 4.0} and (alike[:, 1] == 4).mean() == pytest.approx(0.1, abs=0.03)
+    box = "[population]\nkind = 'uniform'\nn = 3000\n[population.ranges]\nlog_mass = [8.0, 9.0]"
+    drawn = ask(tmp_path, box, kinds).labels(0, 3000)
+    assert (drawn[:, 1] == 4).mean() == pytest.approx(0.5, abs=0.04)
+    assert 8 <= drawn[:, 0].min() <= drawn[:, 0].max() <= 9
+    grid = box.replace("uniform", "grid").replace("n = 3000\n", "") + "\n[population.steps]\nlog_mass = 3"
+    assert ask(tmp_path, grid, kinds).labels(0, 6).tolist() == [[m, k] for m in (8, 8.5, 9) for k in (1, 4)]
+
+
 @pytest.mark.parametrize("name", ["demo", "dwarfs", "grid", "field"])
 def test_shipped_recipes_draw_any_stretch_of_rows_by_itself(name, conditioning):
     asked = population(read_recipe(shipped_folder("recipe") / f"{name}.toml"), conditioning, BANDS)

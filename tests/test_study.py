@@ -1,6 +1,9 @@
 """The study trains each GAN on exactly its classifiers' galaxies, goes on where it stopped, and says what is sure."""
 
 import dataclasses
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +11,15 @@ import torch
 from conftest import make_survey
 
 from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.config import Study
+from galaxycgan.config import Study, Submit, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.evaluation.study_table import Judged, PairedBootstrap, summarise, verdict
 from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.files import read_json
+from galaxycgan.submit import main, submit
 from galaxycgan.training import study as stage
+from galaxycgan.training.gan import train_gan
 from galaxycgan.training.portion import portion
 from galaxycgan.training.study import study
 
@@ -39,16 +44,18 @@ def options(survey_store, other_store, tmp_path):
     )  # fmt: skip
 
 
-def test_a_smoke_grid_in_two_parts_ends_in_a_table(options, survey_store, tmp_path, capsys, monkeypatch):
+def test_a_smoke_grid_submitted_in_two_parts_ends_in_a_table(options, survey_store, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("galaxycgan.training.classifier.write_report", lambda *arguments: None)  # tested elsewhere
     context = Context()
     context.stop.set()
     with pytest.raises(Interrupted):
         study(options, context)
-    study(dataclasses.replace(options, parts=2, part=0), Context())
-    assert "1 of 2 elements done" in capsys.readouterr().out
-    study(dataclasses.replace(options, parts=2, part=1), Context())
+    array = Submit(cluster="debug", array=("part=0,1",))
+    assert submit("study", dataclasses.replace(options, parts=2), array) == 0
     run = tmp_path / "study"
+    assert "1 of 2 elements done" in capfd.readouterr().out
+    assert submit("study", dataclasses.replace(options, parts=2), array) == 0
+    assert "2 done already" in capfd.readouterr().out
     report = read_json(run / "study.json")
     assert [(row["fraction"], row["arm"]) for row in report["arms"]] == [(f, arm) for f in (0.5, 1.0) for arm in ARMS]
     assert report["n_test"] == 58 and report["pooled"] is None and "ratio" in report["synthetic_alone"]
@@ -59,12 +66,29 @@ def test_a_smoke_grid_in_two_parts_ends_in_a_table(options, survey_store, tmp_pa
             seen = np.load(run / f"fraction={fraction}/seed=0/gan/trained_on.npy")
             expected = store.ids[portion(store.ids, store.split, float(fraction)) == 0]
             assert np.array_equal(seen, np.sort(expected))
+    other = TrainGan(options.store, str(run / "fraction=0.5/seed=0/gan"), preset="tiny", images=32, fraction=0.9)
+    with pytest.raises(UserError, match=r"trained with another fraction \(0.5 there, 0.9 asked\)"):
+        train_gan(other, Context())
     before = {path: path.stat().st_mtime_ns for path in run.glob("fraction=*/seed=*/*/classifier.pt")}
     assert len(before) == 2 * len(ARMS)
     study(options, Context())
     assert before == {path: path.stat().st_mtime_ns for path in before}
     with pytest.raises(UserError, match="holds a study with another target.*--overwrite"):
         study(dataclasses.replace(options, target="log_mass < 9"), Context())
+
+
+def test_a_part_that_starts_anew_leaves_the_other_parts_alone(options, tmp_path, monkeypatch, capsys):
+    trained = []
+    monkeypatch.setattr(stage, "train_classifier", lambda config, context: trained.append(config.fraction))
+    monkeypatch.setattr(stage, "_finish", lambda *arguments: trained.append("table"))
+    options = dataclasses.replace(options, augment="none", parts=2, overwrite=True)
+    for part in (0, 1):
+        study(dataclasses.replace(options, part=part), Context())
+    assert trained == [0.5] * 2 + [1.0] * 2 + ["table"]
+    assert "1 of 2 elements done" in capsys.readouterr().out
+    # Of another study nothing counts, though it lies there
+    study(dataclasses.replace(options, part=0, epochs=2), Context())
+    assert trained[5:] == [0.5] * 2 and "1 of 2 elements done" in capsys.readouterr().out
 
 
 def test_a_way_of_training_that_is_added_later_trains_only_what_is_missing(options, tmp_path, monkeypatch):
@@ -171,3 +195,19 @@ def test_good_teachers_reach_the_real_ones_and_mislabelled_ones_do_not(monkeypat
     mislabelled = alike[0], 1 - alike[1]
     assert train_on_synthetic_test_on_real(real, mislabelled, test, np.full(2, 2.0), seeds=(0,))["value"] < 0.5
     assert torch.equal(state, torch.get_rng_state())  # nothing random of others is touched
+
+
+def test_the_readme_shares_the_study_among_jobs_that_exist(other_store, tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+    section = text.split("## Do generated galaxies help a classifier?\n")[1].split("\n## ")[0]
+    lines = re.findall(r"^python -m galaxycgan.submit (.*)$", section, flags=re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("runs/gan25").mkdir(parents=True)
+    Path("catalogs").mkdir()
+    for name in ("survey", "field2"):
+        Path(f"catalogs/{name}.h5").symlink_to(other_store)
+    for line in lines:
+        words = [*shlex.split(line, comments=True), "--cluster", "local", "--dry-run"]
+        assert main([*words, "--store", "catalogs/survey.h5"]) == 0, line
+    output = capsys.readouterr().out
+    assert output.count("runs/study: would be started") == 15 and "part=14 " in output

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
@@ -95,8 +96,6 @@ def test_other_options_in_the_same_run_are_refused(options):
 
 
 def test_the_run_directory_holds_what_a_user_needs(options, tmp_path, survey_store):
-    from galaxycgan.catalogs.store import GalaxyStore
-
     train_gan(options, Context(created="2026-01-02T03:04:05Z"))
     run = tmp_path / "run"
     generator, conditioning, card = load_generator(run)
@@ -111,6 +110,23 @@ def test_the_run_directory_holds_what_a_user_needs(options, tmp_path, survey_sto
     assert records[-1]["images"] == options.images and np.isfinite(records[-1]["critic_loss"])
 
 
+def test_a_category_is_a_label_like_any_other(survey_files, tmp_path, command):
+    """Round galaxies with 'kind' 3 and 7: from the survey's table to a catalog that asks for both."""
+    survey_files.table["kind"] = np.where(survey_files.table["HSC_id"] % 4 < 2, 3, 7)
+    store = survey_files.write().convert()
+    run, out = tmp_path / "run", tmp_path / "catalog"
+    options = TrainGan(store=str(store), run=str(run), **SMALL, labels="log_mass,kind", categories="kind")
+    train_gan(options, Context())
+    recipe = tmp_path / "box.toml"
+    recipe.write_text("[population]\nkind = 'uniform'\nn = 70\n[population.ranges]\nlog_mass = [8.0, 11.0]\n")
+    told = command("generate", "--gan", run, "--recipe", recipe, "--out", out, "--threads", 1)
+    assert told[0] == 0, told
+    with GalaxyStore(out / "catalog.h5") as catalog:
+        assert set(catalog.column("kind")) == {3.0, 7.0}
+    told = command("evaluate", "--real", store, "--gan", run, "--quick", "--out", tmp_path / "judged")
+    assert told[0] == 0, told
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -122,6 +138,8 @@ def test_the_run_directory_holds_what_a_user_needs(options, tmp_path, survey_sto
         ({"store": "nowhere.h5"}, "nowhere.h5"),
         ({"labels": "photo_z,ra,HSC_id,r50"}, "no column 'r50'"),
         ({"threads": -3}, "--threads -3"),
+        ({"categories": "ra"}, "--categories ra: is none of the --labels photo_z, log_mass"),
+        ({"categories": "log_mass", "labels": "log_mass,ra"}, "log_mass has .* categories"),
         ({"seed": 2**64}, "--seed 18446744073709551616: must be below"),
         ({"lr": float("nan")}, "--lr nan"),
     ],

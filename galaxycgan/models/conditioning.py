@@ -11,6 +11,8 @@ NEIGHBOURS = 5
 MOST_REFERENCE = 20_000
 #: A request is flagged where fewer than one training galaxy in a hundred is as lonely.
 FLAG_QUANTILE = 0.99
+#: Each category is a number that the networks take.
+MOST_CATEGORIES = 32
 #: Columns that are positive and skewed: the networks take their logarithm.
 LOGARITHMIC = ("photo_z", "redshift", "specz_redshift", "z")
 
@@ -26,9 +28,11 @@ class Conditioning:
     logarithmic : tuple of bool
         Whether log10 of the column is taken first.
     mean, std : tuple of float
-        Of the transformed columns.
-    reference : array [n, column]
+        Of the transformed columns; 0 and 1 for categories.
+    reference : array [n, n_conditions]
         Standardised labels of the training galaxies (20,000 at most): what "seen" means.
+    categories : tuple of tuples of float
+        For each column its values in ascending order, where it holds categories; () where it holds numbers.
     """
 
     columns: tuple
@@ -36,9 +40,25 @@ class Conditioning:
     mean: tuple
     std: tuple
     reference: np.ndarray
+    categories: tuple = ()
+
+    def __post_init__(self):
+        if not self.categories:
+            object.__setattr__(self, "categories", ((),) * len(self.columns))
+
+    @property
+    def names(self):
+        """Return what each standardised number tells: the column, or ``column=value`` for each of its categories."""
+        each = zip(self.columns, self.categories, strict=True)
+        return tuple(n for column, values in each for n in ([f"{column}={v:g}" for v in values] or [column]))
+
+    @property
+    def n_conditions(self):
+        """Return the number of standardised numbers: one for a column of numbers, one for each category of others."""
+        return len(self.names)
 
     @classmethod
-    def fit(cls, columns, labels, where="the store"):
+    def fit(cls, columns, labels, where="the store", categorical=()):
         """Learn from training labels.
 
         Parameters
@@ -49,14 +69,16 @@ class Conditioning:
             Values of the training split.
         where : str
             Named in errors.
+        categorical : sequence of str
+            Columns whose values are categories: numbers that mean a kind and not an amount.
 
         Raises
         ------
         UserError
-            Where a column is not finite, not positive though logarithmic, or constant.
+            Where a column is not finite, not positive though logarithmic, constant, or of too many categories.
         """
         labels = np.asarray(labels, dtype=np.float64)
-        logarithmic = tuple(name in LOGARITHMIC for name in columns)
+        logarithmic = tuple(name in LOGARITHMIC and name not in categorical for name in columns)
         for k, name in enumerate(columns):
             bad = ~np.isfinite(labels[:, k]) | (logarithmic[k] & (labels[:, k] <= 0))
             if bad.any():
@@ -68,18 +90,70 @@ class Conditioning:
         if (std < 1e-9).any():
             name = columns[int(np.argmin(std))]
             raise UserError(f"{where}: column {name} is the same for all training galaxies: it can't be a label")
-        reference = ((transformed - mean) / std)[spread(len(labels), MOST_REFERENCE)]
-        return cls(tuple(columns), logarithmic, tuple(mean.tolist()), tuple(std.tolist()), reference)
+        categories = tuple(
+            tuple(np.unique(labels[:, k]).tolist()) if name in categorical else () for k, name in enumerate(columns)
+        )
+        for name, values in zip(columns, categories, strict=True):
+            if len(values) > MOST_CATEGORIES:
+                raise UserError(
+                    f"{where}: column {name} has {len(values)} categories; at most {MOST_CATEGORIES}: is it a number?"
+                )
+        mean, std = (np.where([bool(v) for v in categories], *pair) for pair in ((0.0, mean), (1.0, std)))
+        numbers = tuple(mean.tolist()), tuple(std.tolist())
+        bare = cls(tuple(columns), logarithmic, *numbers, reference=np.empty(0), categories=categories)
+        rows = spread(len(labels), MOST_REFERENCE)
+        return dataclasses.replace(bare, reference=bare.standardise(labels[rows]).astype(np.float64))
 
     def standardise(self, labels):
-        """Map labels [n, column] to float32 [n, column] of about zero mean and unit scatter."""
+        """Map labels [n, column] to float32 [n, n_conditions].
+
+        Numbers get about zero mean and unit scatter; a category becomes a 1 among zeros.
+
+        Raises
+        ------
+        UserError
+            Where a category was not among the training galaxies.
+        """
         labels = np.asarray(labels, dtype=np.float64)
-        return ((_transform(labels, self.logarithmic) - self.mean) / self.std).astype(np.float32)
+        scaled = (_transform(labels, self.logarithmic) - self.mean) / self.std
+        if not any(self.categories):
+            return scaled.astype(np.float32)
+        parts = [
+            self._one_of(k, labels[:, k]) if values else scaled[:, [k]] for k, values in enumerate(self.categories)
+        ]
+        return np.concatenate(parts, 1).astype(np.float32)
+
+    def _one_of(self, column, labels):
+        """Return a 1 among zeros for each label; NaN where there is none."""
+        values = np.array(self.categories[column])
+        missing = np.isnan(labels)
+        strange = np.setdiff1d(labels[~missing], values)
+        if len(strange):
+            known = ", ".join(f"{value:g}" for value in values)
+            raise UserError(
+                f"{self.columns[column]} {strange[0]:g} is none of the training galaxies' categories: {known}"
+            )
+        return np.where(missing[:, None], np.nan, labels[:, None] == values)
 
     def restore(self, standardised):
-        """Invert `standardise`."""
-        transformed = np.asarray(standardised, dtype=np.float64) * self.std + self.mean
+        """Invert `standardise`; the largest of a category's numbers counts."""
+        standardised = np.asarray(standardised, dtype=np.float64)
+        widths = [max(len(values), 1) for values in self.categories]
+        parts = np.split(standardised, np.cumsum(widths)[:-1], axis=1)
+        columns = [
+            np.array(values)[part.argmax(1)] if values else part[:, 0] * self.std[k] + self.mean[k]
+            for k, (part, values) in enumerate(zip(parts, self.categories, strict=True))
+        ]
+        transformed = np.stack(columns, 1)
         return np.where(self.logarithmic, 10.0**transformed, transformed)
+
+    def typical(self, labels):
+        """Return the median of each column [column], of categories the commonest."""
+        middle = np.median(labels, axis=0)
+        for k, values in enumerate(self.categories):
+            if values:
+                middle[k] = max(values, key=lambda value: (labels[:, k] == value).sum())
+        return middle
 
     def novelty(self, labels):
         """Score how far requests lie from the training galaxies.
@@ -106,13 +180,15 @@ class Conditioning:
             "logarithmic": list(self.logarithmic),
             "mean": list(self.mean),
             "std": list(self.std),
+            "categories": [list(values) for values in self.categories],
         }
 
     @classmethod
     def from_dict(cls, values, reference):
         """Invert `to_dict`."""
         fields = {name: tuple(values[name]) for name in ("columns", "logarithmic", "mean", "std")}
-        return cls(**fields, reference=np.asarray(reference, dtype=np.float64))
+        categories = tuple(map(tuple, values.get("categories", ())))
+        return cls(**fields, reference=np.asarray(reference, dtype=np.float64), categories=categories)
 
 
 def spread(n, most):

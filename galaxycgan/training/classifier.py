@@ -29,6 +29,7 @@ from galaxycgan.models.classifier_learning import logits, temperature_of
 from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.release import WEIGHTS
 from galaxycgan.provenance import tool_stamp
+from galaxycgan.resources import gan_directory
 from galaxycgan.training.checkpoint import CHECKPOINT
 from galaxycgan.training.classifier_data import NAMES, SyntheticImages, read_splits, read_survey
 from galaxycgan.training.classifier_loop import FOR_SCALES, ClassifierTrainer
@@ -107,7 +108,7 @@ def _request(config, store, survey):
     request = {name: getattr(config, name) for name in (*IDENTITY, "purity")} | {"store": store.fingerprint}
     request["gan"] = ""
     if gan := _gan(config):
-        weights = Path(gan) / WEIGHTS
+        weights = gan_directory(gan) / WEIGHTS
         request["gan"] = sha256_file(weights) if weights.exists() else "missing"
     return request | {"test": survey.fingerprint if survey else ""}
 

@@ -1,7 +1,6 @@
 """What a classifier is trained and judged on: real galaxies by split, and generated ones fresh for every epoch."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -110,7 +109,7 @@ class SyntheticImages:
         names = self.painter.conditioning.columns
         # Fails here, in words, where the target asks for a column that the GAN was not told
         evaluate(target, lambda name: np.ones(1), names, 1, f"{run}, conditioned on {', '.join(names)}: --target")
-        self.trained_on = load_trained_on(Path(run))
+        self.trained_on = load_trained_on(run)
         self.refuse(store.ids[np.isin(store.split, (VALIDATION, TEST))], f"validation or test galaxies of {store.path}")
         if exactly:
             self._refuse_others(store)

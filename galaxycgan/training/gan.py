@@ -22,6 +22,7 @@ from galaxycgan.training.dataset import RealImages, resident_bytes
 from galaxycgan.training.distributed import device_of, team_of
 from galaxycgan.training.loop import Loop
 from galaxycgan.training.noise import noise_of
+from galaxycgan.training.portion import TRAIN, use_portion
 from galaxycgan.training.predictor import PredictorTrainer
 from galaxycgan.training.validation import Looks
 
@@ -34,16 +35,35 @@ OBJECTIVES = {
     "predictor": (PredictorTrainer, {"images": 835_200, "batch": 64, "lr": 4e-4}),
 }
 #: Options that change the result: the same in a run and its resumption.
-IDENTITY = ("labels", "objective", "preset", "images", "batch", "lr", "gamma", "seed")
+IDENTITY = (
+    "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "fold", "folds", "seed",
+)  # fmt: skip
+#: What runs learned from before there was a choice.
+ALL_GALAXIES = {"fraction": 1.0, "fold": -1, "folds": 5}
+
+
+def _names(text):
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _categorical(text, columns, store):
+    """Return which label columns hold categories: the ones that are named, and truth values."""
+    named = _names(text)
+    for name in named:
+        if name not in columns:
+            raise UserError(f"--categories {name}: is none of the --labels {', '.join(columns)}")
+    return tuple(name for name in columns if name in named or store.column(name).dtype.kind == "b")
 
 
 def _label_columns(text, store):
-    columns = tuple(name.strip() for name in text.split(",") if name.strip())
+    columns = _names(text)
     for name in columns:
         if name not in store.columns:
             raise UserError(f"{store.path}: no column '{name}' to condition on; there are: {', '.join(store.columns)}")
         if store.column(name).dtype.kind not in "iufb":
-            raise UserError(f"{store.path}: column {name} holds no numbers; it can't be a label")
+            raise UserError(
+                f"{store.path}: column {name} holds no numbers; it can't be a label (categories are whole numbers)"
+            )
         if is_measured(name, store.bands):
             raise UserError(f"{store.path}: {name} is a column that catalogs measure; rename it to use it as a label")
     if not columns:
@@ -88,7 +108,7 @@ def _open_run(config, identity, context, team):
             (run / name).unlink(missing_ok=True)
         return run, None
     state = load_checkpoint(checkpoint)
-    theirs = state["identity"]
+    theirs = ALL_GALAXIES | state["identity"]
     for name, value in identity.items():
         if theirs.get(name) != value:
             raise UserError(
@@ -131,12 +151,15 @@ def train_gan(config, context):
     with team_of(device, config.batch) as team, GalaxyStore(find_store(config.store)) as store:
         if not team.leads:
             context = context.muted()
+        use_portion(store, config.fraction, config.fold, config.folds)
         columns = _label_columns(config.labels, store)
-        rows = np.flatnonzero(store.split == 0)
+        rows = np.flatnonzero(store.split == TRAIN)
         _check(store, rows)
         labels = store.labels(columns)[rows]
-        conditioning = Conditioning.fit(columns, labels, store.path)
-        shape = NETWORKS[config.objective][0].preset(config.preset, len(store.bands), store.size, len(columns))
+        categorical = _categorical(config.categories, columns, store)
+        conditioning = Conditioning.fit(columns, labels, store.path, categorical)
+        width = conditioning.n_conditions
+        shape = NETWORKS[config.objective][0].preset(config.preset, len(store.bands), store.size, width)
         identity = _identity(config, store, conditioning, shape, device, dtype)
         run, state = _open_run(config, identity, context, team)
         if state and state["finished"] and (run / CARD).exists():

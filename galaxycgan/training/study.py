@@ -5,12 +5,12 @@ learn from, then the classifiers, each in a directory of its own::
 
     RUN/study.json, study.png, study.csv, report.html     when all elements are done
     RUN/request.json                                      what all elements share
-    RUN/fraction=0.25/galaxies.h5                         this fraction's training galaxies, and the validation ones
     RUN/fraction=0.25/seed=0/gan/                         run directory of train_gan
     RUN/fraction=0.25/seed=0/ARM/                         run directories of train_classifier
     RUN/fraction=0.25/seed=0/done.json
 
-Elements are independent: ``--parts K --part k`` does every K-th of them, so that the jobs of an array share the work.
+Elements are independent: ``--parts K --part k`` does every K-th of them, so that the jobs of an array share the work;
+the one that ends last finds all elements done, and writes the table.
 """
 
 import csv
@@ -20,20 +20,18 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.select import select
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.config import Select, TrainClassifier, TrainGan, check_at_least
+from galaxycgan.config import TrainClassifier, TrainGan, check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import scores
 from galaxycgan.evaluation.study_report import REPORT, TABLE, text_table, write_report
 from galaxycgan.evaluation.study_table import Judged, PairedBootstrap, summarise
-from galaxycgan.files import atomic_path, make_directory, read_json, write_json, write_text
+from galaxycgan.files import make_directory, read_json, write_json, write_text
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.classifier import PREDICTIONS, train_classifier
 from galaxycgan.training.gan import train_gan
-from galaxycgan.training.portion import TRAIN, VALIDATION, portion
 
-REQUEST, RESULT, DONE, GALAXIES, IDS = "request.json", "study.json", "done.json", "galaxies.h5", "ids.npy"
+REQUEST, RESULT, DONE = "request.json", "study.json", "done.json"
 #: Options that all elements share; seeds, fractions and augmentations may be added later.
 SHARED = ("target", "classifier", "preset", "gan_images", "synthetic_share", "epochs", "patience")
 AUGMENT = ("none", "standard", "gan", "standard+gan")
@@ -84,21 +82,21 @@ def study(config, context):
         When asked to stop; all that is done is kept.
     """
     elements, arms = _plan(config)
-    run, store_path = Path(config.run), find_store(config.store)
-    with GalaxyStore(store_path) as store, GalaxyStore(config.test) as test:
+    run, config = Path(config.run), dataclasses.replace(config, store=str(find_store(config.store)))
+    with GalaxyStore(config.store) as store, GalaxyStore(config.test) as test:
         request = {name: getattr(config, name) for name in SHARED}
         request |= {"store": store.fingerprint, "test": test.fingerprint}
-        _open(run, request, config)
-        own = elements if config.part < 0 else elements[config.part :: config.parts]
-        for element in own:
-            if not _is_done(element, run, arms):
-                context.check()
-                _do(element, run, store, arms, config, context)
-        left = [element for element in elements if not _is_done(element, run, arms)]
-        if left:
-            context.say(f"{run}: {len(elements) - len(left)} of {len(elements)} elements done; the table comes last")
-            return
-        _finish(run, elements, arms, request, config, context)
+    own = elements if config.part < 0 else elements[config.part :: config.parts]
+    _open(run, request, own, config)
+    for element in own:
+        if not _is_done(element, run, arms, request):
+            context.check()
+            _do(element, run, arms, request, config, context)
+    left = [element for element in elements if not _is_done(element, run, arms, request)]
+    if left:
+        context.say(f"{run}: {len(elements) - len(left)} of {len(elements)} elements done; the table comes last")
+        return
+    _finish(run, elements, arms, request, config, context)
 
 
 def _plan(config):
@@ -132,14 +130,13 @@ def _plan(config):
     return elements, list(dict.fromkeys(arms))
 
 
-def _open(run, request, config):
-    """Make the directory, or refuse one of another study."""
+def _open(run, request, own, config):
+    """Make the directory, or refuse one of another study; a part forgets its own elements alone."""
     path = run / REQUEST
     if config.overwrite:
-        for done in run.glob(f"fraction=*/seed=*/{DONE}"):
-            done.unlink()
-        path.unlink(missing_ok=True)
-    if path.exists():
+        for element in own:
+            (element.place(run) / DONE).unlink(missing_ok=True)
+    elif path.exists():
         earlier = read_json(path)
         for name, value in request.items():
             if earlier.get(name) != value:
@@ -148,45 +145,32 @@ def _open(run, request, config):
     write_json(path, request)
 
 
-def _is_done(element, run, arms):
-    """Tell whether all of an element's classifiers are there."""
+def _is_done(element, run, arms, request):
+    """Tell whether all of an element's classifiers are there, and of this study."""
     path = element.place(run) / DONE
-    return path.exists() and set(read_json(path)["arms"]) >= {arm.name for arm in arms}
+    done = read_json(path) if path.exists() else {}
+    return done.get("request") == request and set(done["arms"]) >= {arm.name for arm in arms}
 
 
-def _do(element, run, store, arms, config, context):
+def _do(element, run, arms, request, config, context):
     """Train the GAN of an element and its classifiers."""
     place = element.place(run)
-    galaxies = _galaxies(element, run, store, config, context)
     context.say(
         f"{place}: {len(arms)} classifiers" + (" and a GAN" if any("gan" in arm.augment for arm in arms) else "")
     )
-    common = {"threads": config.threads, "device": config.device, "seed": element.seed, "overwrite": config.overwrite}
+    common = {name: getattr(config, name) for name in ("store", "threads", "device", "overwrite")}
+    common |= {"fraction": element.fraction, "seed": element.seed}
     if any("gan" in arm.augment for arm in arms):
-        gan = TrainGan(
-            store=str(galaxies), run=str(place / "gan"), preset=config.preset, images=config.gan_images, **common
-        )
+        gan = TrainGan(run=str(place / "gan"), preset=config.preset, images=config.gan_images, **common)
         train_gan(gan, context)
     for arm in arms:
         options = TrainClassifier(
-            store=str(store.path), run=str(place / arm.name), test=config.test, target=config.target,
-            preset=arm.preset, augment=arm.augment, synthetic_share=arm.share, fraction=element.fraction,
-            gan=str(place / "gan") if "gan" in arm.augment else "", epochs=config.epochs, patience=config.patience,
-            **common,
+            run=str(place / arm.name), test=config.test, target=config.target, preset=arm.preset, augment=arm.augment,
+            synthetic_share=arm.share, gan=str(place / "gan") if "gan" in arm.augment else "", epochs=config.epochs,
+            patience=config.patience, **common,
         )  # fmt: skip
         train_classifier(options, context)
-    write_json(place / DONE, {"arms": [arm.name for arm in arms]})
-
-
-def _galaxies(element, run, store, config, context):
-    """Write the store that an element's GAN learns from: it can't see what isn't there."""
-    folder = make_directory(element.place(run).parent)
-    split = portion(store.ids, store.split, element.fraction)
-    path, ids = folder / GALAXIES, folder / IDS
-    with atomic_path(ids) as temporary, open(temporary, "wb") as file:
-        np.save(file, store.ids[np.isin(split, (TRAIN, VALIDATION))])
-    select(Select(store=str(store.path), ids=str(ids), out=str(path), overwrite=config.overwrite), context)
-    return path
+    write_json(place / DONE, {"arms": [arm.name for arm in arms], "request": request})
 
 
 def _finish(run, elements, arms, request, config, context):
@@ -205,7 +189,7 @@ def _finish(run, elements, arms, request, config, context):
     helped = helped or next((arm.name for arm in arms if "gan" in arm.augment and arm.share < 1), "")
     report = {
         "schema": "galaxycgan-study", "schema_version": 1, "tool": tool_stamp(), "created": context.created,
-        "request": request, "target": config.target, "store": config.store or str(find_store("")),
+        "request": request, "target": config.target, "store": config.store,
         "test": config.test, "n_test": len(wanted), "n_wanted": int(wanted.sum()), "baseline": baseline,
         "seeds": list(range(config.seeds)),
     }  # fmt: skip
