@@ -1,5 +1,8 @@
 """The networks: shapes for any survey, noise in linear flux, labels that reach the score."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -162,6 +165,24 @@ def test_conditioning_is_inverted_and_flags_what_it_has_not_seen():
     assert 0.002 < conditioning.novelty(labels)[1].mean() < 0.02
 
 
+def test_categories_become_one_among_zeros_and_are_inverted():
+    random = np.random.default_rng(1)
+    labels = np.column_stack([random.choice([0.0, 2.0, 5.0], 400, p=[0.2, 0.7, 0.1]), random.normal(9, 0.5, 400)])
+    conditioning = Conditioning.fit(("kind", "log_mass"), labels, categorical=("kind",))
+    assert conditioning.names == ("kind=0", "kind=2", "kind=5", "log_mass") and conditioning.n_conditions == 4
+    standard = conditioning.standardise(labels)
+    assert np.array_equal(standard[:, :3], labels[:, :1] == [0, 2, 5])
+    assert conditioning.restore(standard) == pytest.approx(labels, rel=1e-5)
+    again = Conditioning.from_dict(json.loads(json.dumps(conditioning.to_dict())), conditioning.reference)
+    assert np.array_equal(again.standardise(labels), standard)
+    assert conditioning.typical(labels).tolist() == pytest.approx([2.0, np.median(labels[:, 1])])
+    with pytest.raises(UserError, match="kind 3 is none of the training galaxies' categories: 0, 2, 5"):
+        conditioning.standardise([[3.0, 9.0]])
+    assert np.isnan(conditioning.standardise([[np.nan, 9.0]])[0, :3]).all()
+    with pytest.raises(UserError, match="log_mass has 400 categories"):
+        Conditioning.fit(("kind", "log_mass"), labels, categorical=("kind", "log_mass"))
+
+
 def test_conditioning_refuses_labels_that_say_nothing():
     with pytest.raises(UserError, match="log_mass is the same for all"):
         Conditioning.fit(("photo_z", "log_mass"), np.column_stack([np.linspace(0.1, 1, 20), np.full(20, 9.0)]))
@@ -202,12 +223,27 @@ def test_a_flat_sky_stays_flat_under_the_spline_and_light_is_kept():
 
 
 @torch.no_grad()
+def test_the_last_filter_keeps_light_and_is_as_wide_in_each_band_as_it_learned_to_be():
+    generator = Generator(NetworkShape.preset("tiny", 2, 51, 2))
+    generator.log_filter_px.copy_(torch.tensor([0.0, 0.7]))
+    blur = generator._filter()
+    assert torch.allclose(blur.sum(-1), torch.ones(2, 51))
+    star = torch.zeros(51, 51)
+    star[25, 25] = 1.0
+    seen = blur @ star @ blur.mT
+    offset = torch.arange(51.0) - 25
+    width = (seen.sum(1) * offset**2).sum(-1).sqrt()
+    assert width.tolist() == pytest.approx([1.0, math.exp(0.7)], rel=1e-3)
+    assert seen.sum((1, 2)).tolist() == pytest.approx([1.0, 1.0], rel=1e-4)
+
+
+@torch.no_grad()
 def test_the_profile_is_centred_elliptical_and_falls_outwards():
     torch.manual_seed(1)
-    profile = Profile(style=8, n_bands=2, size=50, knots=28)
+    profile = Profile(style=8, n_bands=2, size=50)
     light = profile(3 * torch.randn(64, 8)).double()
     assert torch.allclose(light, light.flip(-1, -2), atol=1e-5)  # the same on opposite sides
-    assert (light >= 0).all() and (light.amax((2, 3)) <= light[..., 13:15, 13:15].amax((2, 3)) + 1e-9).all()
+    assert (light >= 0).all() and (light.amax((2, 3)) <= light[..., 24:26, 24:26].amax((2, 3)) + 1e-9).all()
     turned = light.transpose(-1, -2)
     assert (light - turned).abs().amax((1, 2, 3)).median() > 0.1  # most are no circles
 

@@ -188,9 +188,10 @@ def test_a_training_of_two_nodes_ends_when_a_process_is_killed_and_goes_on_to_th
     assert sorted(ranks) == [0, 1]
     began = time.monotonic()
     os.kill(ranks[1], signal.SIGKILL)
-    until(lambda: observe(killed.job).state == "killed")
+    # The other process may find out first that it is alone, and then says so.
+    until(lambda: observe(killed.job).state in ("killed", "failed"))
+    until(lambda: not ranks_of(killed.number))
     print(f"\nkill -9 of a rank: its job ended {time.monotonic() - began:.0f} s later")
-    assert not ranks_of(killed.number)
     began = time.monotonic()
     assert submit(*words, f"--run={killed.run}", cwd=here).returncode == 0
     until(killed.resumed)

@@ -1,6 +1,7 @@
 """The generator: labels and latent numbers to a noiseless galaxy image in linear flux, then noise on top."""
 
 import dataclasses
+import math
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from galaxycgan.models.noise import HALF, CorrelatedNoise
 from galaxycgan.models.profile import Profile
 
 #: Rises when layers change: weights of another layout are refused by name, not by a failing load.
-LAYOUT = 3
+LAYOUT = 4
 #: width: channels per 16; preset sizes hold for a 50-pixel stamp with 3 bands.
 PRESETS = {
     "tiny": {"width": 8, "style": 96},  # 0.3 M + 0.3 M parameters
@@ -21,6 +22,8 @@ PRESETS = {
 }
 LATENT_GLOBAL = 64
 LATENT_LOCAL = 4
+#: Standard deviation in pixels of the filter that a generator starts with: that of a PSF 2.7 pixels wide.
+FILTER_PX = 1.15
 #: Largest arcsinh-flux that the network can ask for: e^12 softening units are far above any detector's range.
 LARGEST_STRETCHED = 12.0
 
@@ -57,11 +60,7 @@ class NetworkShape:
 
 
 def _spline(size, coefficients):
-    """Return the weights [size, coefficients] of a cubic B-spline with a knot at every second pixel of a stamp.
-
-    The spline is 2.8 pixels wide at half its height, narrower than the PSF of a survey that samples it well. What it
-    is made of can't hold detail that no telescope would show.
-    """
+    """Return the weights [size, coefficients] of a cubic B-spline with a knot at every second pixel of a stamp."""
     knots = 2.0 * (np.arange(coefficients) - (coefficients - 1) / 2)
     distance = np.abs((np.arange(size) - (size - 1) / 2)[:, None] - knots) / 2
     near, far = 2 / 3 - distance**2 * (1 - distance / 2), np.maximum(2 - distance, 0) ** 3 / 6
@@ -73,9 +72,10 @@ def _spline(size, coefficients):
 class Generator(nn.Module):
     """Image from labels and latent numbers.
 
-    The network draws ``arcsinh(flux / flux_unit)`` at half resolution (the PSF leaves no finer detail) and shuffles it
-    to full size; ``sinh`` makes it linear flux, so that a factor in brightness is a step in the network's output; a
-    last filter leaves no checkerboard.
+    The network draws ``arcsinh(flux / flux_unit)`` at half resolution, which a spline brings to full size and to which
+    `Profile` adds the galaxy's smooth part; ``sinh`` makes it linear flux, so that a factor in brightness is a step in
+    the network's output. What comes last is a Gaussian filter, narrower than the PSF and as wide in each band as it
+    learns to be: no detail is left that no telescope would show.
     Noise is not drawn by the network: `CorrelatedNoise` adds it to the linear flux.
 
     Parameters
@@ -107,7 +107,8 @@ class Generator(nn.Module):
         )
         self.paint = nn.Conv2d(channels[-1], shape.n_bands, 3, padding=1)
         knots = plan.base * 2 ** (plan.levels - 1)
-        self.profile = Profile(shape.style, shape.n_bands, shape.size, knots)
+        self.profile = Profile(shape.style, shape.n_bands, shape.size)
+        self.log_filter_px = nn.Parameter(torch.full((shape.n_bands,), math.log(FILTER_PX)))
         self.register_buffer("spline", _spline(shape.size, knots), persistent=False)
         self.register_buffer("brightest", torch.full((shape.n_bands, 1, 1), LARGEST_STRETCHED))
         self.noise = CorrelatedNoise(shape.n_bands)
@@ -142,9 +143,17 @@ class Generator(nn.Module):
             x = block(x, style)
         # The last convolution in float32: bfloat16 would leave steps of 3% in bright pixels.
         with torch.autocast(x.device.type, enabled=False):
-            stretched = self.paint(activation(unhalved(x))) + self.profile(unhalved(style))
+            stretched = self.spline @ self.paint(activation(unhalved(x))) @ self.spline.T
+            stretched = stretched + self.profile(unhalved(style))
             stretched = torch.minimum(stretched.clamp_min(-LARGEST_STRETCHED), self.brightest)
-            return self.spline @ torch.sinh(stretched) @ self.spline.T, unhalved(depth)
+            blur = self._filter()
+            return blur @ torch.sinh(stretched) @ blur.mT, unhalved(depth)
+
+    def _filter(self):
+        """Return the weights [band, size, size] of the Gaussian filter along an axis."""
+        pixel = torch.arange(self.shape.size, device=self.log_filter_px.device)
+        distance = (pixel[:, None] - pixel) / self.log_filter_px.exp()[:, None, None]
+        return torch.softmax(-distance.square() / 2, -1)
 
     def observe(self, flux, depth, white):
         """Add noise to a noiseless image; see `CorrelatedNoise.forward`."""

@@ -31,14 +31,13 @@ class Profile(nn.Module):
     n_bands : int
     size : int
         Side of the stamp in pixels.
-    knots : int
-        Side of the map, two pixels apart.
     """
 
-    def __init__(self, style, n_bands, size, knots):
+    def __init__(self, style, n_bands, size):
         super().__init__()
         self.n_bands = n_bands
-        line = 2.0 * (torch.arange(knots) - (knots - 1) / 2) / (SCALE_LENGTH * size)
+        self.size = size
+        line = (torch.arange(size) - (size - 1) / 2) / (SCALE_LENGTH * size)
         y, x = torch.meshgrid(line, line, indexing="ij")
         # Size and the two components of the ellipticity are the coefficients of these, up to their signs.
         forms = torch.stack([x * x + y * y, y * y - x * x, -2 * x * y]).flatten(1)
@@ -67,5 +66,4 @@ class Profile(nn.Module):
         power = low + (high - low) * torch.sigmoid(exponent)[..., None]
         fall = torch.exp(steepness)[..., None] * radius.clamp_min(CORE / 2) ** power
         light = F.softplus(numbers[..., 5:, None] - fall[:, :, None]).sum(1)
-        knots = math.isqrt(self.forms.shape[1])
-        return light.unflatten(-1, (knots, knots))
+        return light.unflatten(-1, (self.size, self.size))
