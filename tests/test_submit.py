@@ -281,7 +281,7 @@ def test_signals_that_come_while_python_imports_reach_the_stage(here):
 
 def test_a_job_that_is_asked_to_stop_before_its_stage_starts_does_not_start_it(here, stage, monkeypatch):
     stage(lambda options, context: pytest.fail("ran"))
-    monkeypatch.setattr(guard, "check_start", lambda *about: os.kill(os.getpid(), signal.SIGUSR2))
+    monkeypatch.setattr(guard, "check_start", lambda *about: signal.raise_signal(signal.SIGUSR2))
     signal.pthread_sigmask(signal.SIG_BLOCK, ready.HELD)
     try:
         code, job = debug()
