@@ -287,6 +287,14 @@ def test_classifiers_are_compared_where_both_kinds_are_there(gan, survey_store, 
     assert found is None and "one kind has 0" in judgement.left_out[name]
 
 
+def test_a_metric_that_is_bad_on_both_sides_is_told_from_its_ideal_and_others_from_their_floor():
+    record = {"value": 0.96, "floor": 0.98, "floor_scatter": 0.01}
+    assert goals.excess("label_rmse.log_mass", record) == pytest.approx(4.0)
+    assert goals.excess("w1.i", record) == pytest.approx(-2.0)
+    assert goals.excess("coverage", record) == pytest.approx(2.0)
+    assert goals.excess("offset.i", record | {"value": -0.05}) == pytest.approx(5.0)
+
+
 def test_a_target_that_galaxies_are_not_made_for_is_refused_in_one_line(gan, survey_store, tmp_path, command):
     words = ["evaluate", "--real", survey_store, "--gan", gan, "--out", tmp_path / "e", "--classifier"]
     code, _, error = command(*words, "--target", "icmodel_mag < 20")

@@ -144,6 +144,8 @@ def meaning(name):
 def excess(name, found):
     """Return how far a metric lies on the bad side of its floor, in standard deviations of the floor; NaN: unknown.
 
+    Where both sides are bad it is the distance from the ideal, which is known better than the floor: that scatters too.
+
     Parameters
     ----------
     name : str
@@ -153,8 +155,10 @@ def excess(name, found):
     value, floor, scatter = found["value"], found.get("floor"), found.get("floor_scatter")
     if value is None or floor is None or not scatter or not math.isfinite(value):
         return math.nan
-    step = (value - floor) / scatter
-    return {"high": step, "low": -step, "both": abs(step)}[meaning(name).side]
+    side = meaning(name).side
+    if side == "both":
+        return abs(value - IDEAL.get(name.partition(".")[0], 0.0)) / scatter
+    return (value - floor) / scatter if side == "high" else (floor - value) / scatter
 
 
 def off_floor(name, found):
