@@ -46,7 +46,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	@mkdir -p build
 	@$(MAKE) --no-print-directory test-slurm >build/test-slurm.log 2>&1 & cluster=$$!; \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore-glob='*/test_slurm*' $(PYTEST); rest=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore-glob='*/test_slurm*' $(PYTEST); rest=$$?; \
 	wait $$cluster; cluster=$$?; cat build/test-slurm.log; exit $$((rest || cluster))
 
 # The tests on a real Slurm that they bring up themselves: submission, arrays, pipelines, faults made on purpose.

@@ -16,6 +16,11 @@ from galaxycgan.images.stretch import njy_to_hsc_asinh
 CREATED = "2026-01-02T03:04:05Z"
 
 
+def pytest_collection_modifyitems(items):
+    """The README's commands, which take longest and one after the other, start first."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @dataclasses.dataclass
 class Survey:
     """Survey files with known truth, in a directory of their own.
