@@ -133,7 +133,7 @@ def test_make_demo_runs_to_its_end_and_says_that_it_is_done_when_typed_again(tmp
     command = ["make", "--silent", "demo", *small]
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     for _ in range(2):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=variables, timeout=400)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=variables, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         named = re.findall(r"^  (\S+)", done.stdout.split("Open these:")[1], flags=re.MULTILINE)
         assert len(named) == 7 and all((tmp_path / name).exists() for name in named)
