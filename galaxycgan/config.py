@@ -11,6 +11,11 @@ from dataclasses import field
 
 from galaxycgan.errors import UserError
 
+#: What a classifier looks for unless told otherwise: dwarf galaxies nearby.
+DWARFS = "8 < log_mass < 9 and photo_z < 0.15"
+#: What may be added to a classifier's training images.
+AUGMENT = ("none", "standard", "gan", "standard+gan")
+
 
 def option(default, help, *, choices=None, positional=False):
     """Declare an option of a command; a field without it is a mistake."""
@@ -286,7 +291,7 @@ class TrainClassifier:
         "standard",
         "what is added to the training images: standard: flips, turns and shifts by up to 2 pixels; gan: generated"
         " galaxies, fresh for every epoch",
-        choices=("none", "standard", "gan", "standard+gan"),
+        choices=AUGMENT,
     )
     gan: str = option(
         "", "run directory of the GAN for --augment gan, or pretrained: the one of the package; empty: runs/train_gan"
@@ -298,7 +303,7 @@ class TrainClassifier:
         0.0,
         "leave out this share of generated galaxies, those whose labels a regressor trained on real ones doubts most",
     )
-    target: str = option("8 < log_mass < 9 and photo_z < 0.15", "what counts as positive, over catalog columns")
+    target: str = option(DWARFS, "what counts as positive, over catalog columns")
     preset: str = option(
         "cnn2018",
         "network: cnn2018 (the 2018 architecture) or base (residual blocks beside measured fluxes, colours, sizes)",
@@ -332,7 +337,7 @@ class Study:
     store: str = option("", "store to train on; empty: the one in catalogs/ that is not synthetic")
     test: str = option("", "store of another survey that all classifiers are judged on, 5,000 galaxies or more")
     run: str = option("runs/study", "directory for all runs, the table, the plot and report.html")
-    target: str = option("8 < log_mass < 9 and photo_z < 0.15", "what counts as positive, over catalog columns")
+    target: str = option(DWARFS, "what counts as positive, over catalog columns")
     seeds: int = option(5, "GANs and classifiers of each kind at each share")
     fractions: str = option("0.1,0.25,1", "shares of the training galaxies that both GAN and classifier learn from")
     augment: str = option(
@@ -389,7 +394,7 @@ class Evaluate:
         False, "also teach a classifier by real and by generated galaxies and compare them on real ones; takes minutes"
     )
     target: str = option(
-        "8 < log_mass < 9 and photo_z < 0.15",
+        DWARFS,
         "what --classifier looks for, over the columns that galaxies are made for",
     )
     overwrite: bool = option(False, "evaluate again where the directory holds another evaluation")

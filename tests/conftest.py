@@ -121,6 +121,15 @@ def survey_store(tmp_path_factory):
     return make_survey(tmp_path_factory.mktemp("survey")).convert(psf_fwhm="0.79,0.75,0.62")
 
 
+@pytest.fixture(scope="session")
+def other_store(tmp_path_factory):
+    """A store of other galaxies: those of the survey with ids of their own."""
+    survey = make_survey(tmp_path_factory.mktemp("other"))
+    survey.table["HSC_id"] += 1
+    survey.ids += 1
+    return survey.write().convert()
+
+
 @pytest.fixture
 def command(capsys):
     """Call ``galaxycgan`` in this process: ``command(*words)`` gives exit code, output and errors."""

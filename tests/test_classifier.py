@@ -7,7 +7,6 @@ import pytest
 import torch
 from astropy.io import fits
 from astropy.table import Table
-from conftest import make_survey
 
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.store import GalaxyStore
@@ -39,15 +38,6 @@ def gan(survey_store, tmp_path_factory):
     run = tmp_path_factory.mktemp("gan") / "run"
     train_gan(TrainGan(store=str(survey_store), run=str(run), preset="tiny", images=32, batch=16), Context())
     return run
-
-
-@pytest.fixture(scope="module")
-def other_store(tmp_path_factory):
-    """A store of other galaxies: those of the survey with ids of their own."""
-    survey = make_survey(tmp_path_factory.mktemp("other"))
-    survey.table["HSC_id"] += 1
-    survey.ids += 1
-    return survey.write().convert()
 
 
 def networks(*runs):

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_survey
 
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import Study, Submit, TrainGan
@@ -25,15 +24,6 @@ from galaxycgan.training.study import study
 
 TARGET = "log_mass < 9.3"
 ARMS = ["cnn2018-standard", "cnn2018-standard+gan", "cnn2018-synthetic-alone", "cnn2018-none"]
-
-
-@pytest.fixture(scope="module")
-def other_store(tmp_path_factory):
-    """A store of other galaxies: those of the survey with ids of their own."""
-    survey = make_survey(tmp_path_factory.mktemp("other"))
-    survey.table["HSC_id"] += 1
-    survey.ids += 1
-    return survey.write().convert()
 
 
 @pytest.fixture

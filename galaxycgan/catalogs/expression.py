@@ -147,3 +147,14 @@ def evaluate(text, column, columns, n, option="--target"):
     if result.dtype != bool or result.shape not in ((), (n,)):
         raise UserError(f"{option} '{text}': is not a condition, such as 8 < log_mass < 9 and photo_z < 0.15")
     return np.broadcast_to(result, n).copy()
+
+
+def fulfilled(target, columns, labels):
+    """Return which rows of labels [n, label] fulfil a target over these columns: bool [n].
+
+    Raises
+    ------
+    UserError
+        As `evaluate`.
+    """
+    return evaluate(target, dict(zip(columns, labels.T, strict=True)).__getitem__, columns, len(labels))

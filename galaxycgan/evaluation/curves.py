@@ -151,7 +151,7 @@ def _medians_in_bins(axis, real, synthetic, band, x, binned):
         )
         colour = SERIES[k]
         low, high = (f"{edge:.2f}" for edge in edges[k : k + 2])
-        name = f"{SHORT.get(binned, binned)}"
+        name = SHORT.get(binned, binned)
         words = f"{name} < {high}" if k == 0 else f"{name} > {low}" if k == BINS - 1 else f"{low} < {name} < {high}"
         places, middle, down, up = ours
         axis.errorbar(places, middle, (middle - down, up - middle), fmt="o", color=colour, ms=4, lw=1, label=words)

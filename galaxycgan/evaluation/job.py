@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs import expression
+from galaxycgan.catalogs.expression import fulfilled
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
@@ -84,7 +84,7 @@ def evaluate(config, context):
         request |= {"n": config.n, "seed": config.seed, "quick": config.quick}
         if config.classifier:
             request |= {"target": config.target}
-            wanted(config.target, subject.columns, np.zeros((1, len(subject.columns))))
+            fulfilled(config.target, subject.columns, np.zeros((1, len(subject.columns))))
         if _is_done(out, request, config, context):
             return
         make_directory(out)
@@ -241,7 +241,7 @@ class Evaluation:
             return None
         restore = self.subject.conditioning.restore
         roles = {
-            role: (each.images, wanted(target, self.subject.columns, restore(each.labels)))
+            role: (each.images, fulfilled(target, self.subject.columns, restore(each.labels)))
             for role, each in (
                 ("teachers", self.sets.teachers), ("generated", self.sets.synthetic), ("compared", self.sets.real)
             )
@@ -272,12 +272,6 @@ class Evaluation:
             training_log=records,
         )  # fmt: skip
         return pictures.draw(out, scene, self.context.check)
-
-
-def wanted(target, columns, labels):
-    """Return which galaxies of labels [n, label] fulfil a target: bool [n]."""
-    values = dict(zip(columns, labels.T, strict=True))
-    return expression.evaluate(target, values.__getitem__, columns, len(labels))
 
 
 def _without_plots(part):

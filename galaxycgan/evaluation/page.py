@@ -172,13 +172,11 @@ def _goal(goal):
     low, high = goal
     if low == high:
         return f"{low:g}"
-    return (
-        f"≤ {high:g}"
-        if low == 0
-        else f"≥ {low:g}"
-        if high in (1, math.inf)
-        else f"{low:g} to {high:g}".replace("-", "−")
-    )
+    if low == 0:
+        return f"≤ {high:g}"
+    if high in (1, math.inf):
+        return f"≥ {low:g}"
+    return f"{low:g} to {high:g}".replace("-", "−")
 
 
 def _figure(directory, picture):

@@ -40,11 +40,7 @@ class Conditioning:
     mean: tuple
     std: tuple
     reference: np.ndarray
-    categories: tuple = ()
-
-    def __post_init__(self):
-        if not self.categories:
-            object.__setattr__(self, "categories", ((),) * len(self.columns))
+    categories: tuple
 
     @property
     def names(self):
@@ -187,7 +183,7 @@ class Conditioning:
     def from_dict(cls, values, reference):
         """Invert `to_dict`."""
         fields = {name: tuple(values[name]) for name in ("columns", "logarithmic", "mean", "std")}
-        categories = tuple(map(tuple, values.get("categories", ())))
+        categories = tuple(map(tuple, values["categories"]))
         return cls(**fields, reference=np.asarray(reference, dtype=np.float64), categories=categories)
 
 

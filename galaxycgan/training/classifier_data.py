@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from galaxycgan.catalogs.expression import evaluate
+from galaxycgan.catalogs.expression import evaluate, fulfilled
 from galaxycgan.catalogs.populations import Recipe, draw_labels
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.evaluation.features import FeatureSpace
@@ -161,8 +161,7 @@ class SyntheticImages:
         drawn = n if self.filter is None else int(np.ceil(n / (1 - self.filter[0])))
         recipe = Recipe("augmentation", seed, "model", "training", {"n": drawn, "smoothing": SMOOTHING})
         labels = draw_labels(recipe, self.painter.conditioning)
-        names = self.painter.conditioning.columns
-        wanted = evaluate(self.target, dict(zip(names, labels.T, strict=True)).__getitem__, names, drawn)
+        wanted = fulfilled(self.target, self.painter.conditioning.columns, labels)
         images = torch.from_numpy(self.painter.sample(labels, seed))
         keep = self._keep(images, labels, n)
         return images[keep], torch.from_numpy(wanted.astype(np.float32))[keep]

@@ -38,8 +38,6 @@ OBJECTIVES = {
 IDENTITY = (
     "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "fold", "folds", "seed",
 )  # fmt: skip
-#: What runs learned from before there was a choice.
-ALL_GALAXIES = {"fraction": 1.0, "fold": -1, "folds": 5}
 
 
 def _names(text):
@@ -84,12 +82,13 @@ def _check(store, rows):
 
 def _identity(config, store, conditioning, shape, device, dtype):
     """What a run must share with its checkpoint."""
-    return {name: getattr(config, name) for name in IDENTITY} | {
+    # The network first: a checkpoint of another layout differs in more, but this says why.
+    return {"network": dataclasses.asdict(shape) | {"layout": LAYOUT}} | {
+        **{name: getattr(config, name) for name in IDENTITY},
         "store": store.fingerprint,
         "conditioning": conditioning.to_dict(),
         "device": device.type,
         "precision": str(dtype).removeprefix("torch."),
-        "network": dataclasses.asdict(shape) | {"layout": LAYOUT},
     }
 
 
@@ -108,7 +107,7 @@ def _open_run(config, identity, context, team):
             (run / name).unlink(missing_ok=True)
         return run, None
     state = load_checkpoint(checkpoint)
-    theirs = ALL_GALAXIES | state["identity"]
+    theirs = state["identity"]
     for name, value in identity.items():
         if theirs.get(name) != value:
             raise UserError(

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.config import TrainClassifier, TrainGan, check_at_least
+from galaxycgan.config import AUGMENT, TrainClassifier, TrainGan, check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import scores
 from galaxycgan.evaluation.study_report import REPORT, TABLE, text_table, write_report
@@ -34,7 +34,6 @@ from galaxycgan.training.gan import train_gan
 REQUEST, RESULT, DONE = "request.json", "study.json", "done.json"
 #: Options that all elements share; seeds, fractions and augmentations may be added later.
 SHARED = ("target", "classifier", "preset", "gan_images", "synthetic_share", "epochs", "patience")
-AUGMENT = ("none", "standard", "gan", "standard+gan")
 ANCESTOR = "cnn2018"
 
 
