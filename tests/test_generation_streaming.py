@@ -1,16 +1,19 @@
-"""Reading ahead and flushing behind: order, errors and the disk's refusals arrive as without them."""
+"""Reading ahead, flushing behind, pixels before their headers: the same bytes, and the disk's refusals arrive."""
 
 import errno
 import threading
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from galaxycgan.bench.generate import untrained_generator
-from galaxycgan.catalogs import streaming
-from galaxycgan.config import Bench, Generate
+from galaxycgan.catalogs import fits_ahead, streaming
+from galaxycgan.catalogs.export import export, read_fits_images
+from galaxycgan.config import Bench, Export, Generate
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
+from galaxycgan.generation import job
 from galaxycgan.generation.job import generate
 from galaxycgan.generation.measurement import Measurement
 from galaxycgan.images.photometry import measure
@@ -53,7 +56,7 @@ def test_a_disk_that_fails_beside_the_work_is_told_in_one_line_and_leaves_nothin
     run = untrained_generator(tmp_path / "run", Bench(preset="tiny", size=16))
     (tmp_path / "r.toml").write_text("[population]\nkind = 'training'\nn = 130\n")
     options = Generate(gan=str(run), recipe=str(tmp_path / "r.toml"), out=str(tmp_path / "out"), threads=1)
-    monkeypatch.setattr(streaming, "FLUSH_BYTES", 1000)
+    monkeypatch.setattr(streaming, "FLUSH_BYTES", 10_000)
     monkeypatch.setattr("os.fdatasync", refuse)
     with pytest.raises(UserError, match="catalog.h5: can't be written: No space left on device"):
         generate(options, Context())
@@ -71,3 +74,32 @@ def test_true_fluxes_are_measured_as_all_others_are(size):
     images = np.random.default_rng(size).normal(3, 2, (64, 3, size, size)).astype(np.float32)
     measurement = Measurement(("g", "r", "i"), 0.168, size, np.ones((3, 1, 1)))
     assert np.array_equal(measurement.flux(images), measure(images, "gri")["flux"])
+
+
+@pytest.mark.parametrize("images", ["both", "noisy", "noiseless", "none"])
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_fits_catalog_whose_pixels_came_first_is_the_one_that_export_writes(tmp_path, monkeypatch, images, shards):
+    first = []
+    monkeypatch.setattr(job, "pixels_ahead", lambda *known: first.append(known) or fits_ahead.pixels_ahead(*known))
+    run = untrained_generator(tmp_path / "run", Bench(preset="tiny", size=16))
+    (tmp_path / "r.toml").write_text("[population]\nkind = 'training'\nn = 130\n")
+    out = tmp_path / "out"
+    options = Generate(
+        gan=str(run), recipe=str(tmp_path / "r.toml"), out=str(out), images=images, shards=shards, threads=1
+    )
+    generate(options, Context())
+    assert len(first) == (images != "none")
+    export(Export(store=str(out / "catalog.h5"), to=str(tmp_path / "again.fits")), Context())
+    assert (out / "catalog.fits").read_bytes() == (tmp_path / "again.fits").read_bytes()
+    assert sorted(path.name for path in out.iterdir()) == ["catalog.fits", "catalog.h5"]
+
+
+def test_a_catalog_with_text_that_rides_along_has_its_fits_file_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "pixels_ahead", None)  # the width of the table shows at the end
+    run = untrained_generator(tmp_path / "run", Bench(preset="tiny", size=16))
+    table = Table({"photo_z": [0.1, 0.2, 0.3], "log_mass": [8.5, 9.0, 9.5], "field": ["a", "COSMOS", "ELAIS N1"]})
+    table.write(tmp_path / "mine.csv")
+    (tmp_path / "r.toml").write_text(f"[population]\nkind = 'table'\nfile = '{tmp_path / 'mine.csv'}'\n")
+    generate(Generate(gan=str(run), recipe=str(tmp_path / "r.toml"), out=str(tmp_path / "out"), threads=1), Context())
+    assert list(Table.read(tmp_path / "out/catalog.fits", "CATALOG")["field"]) == ["a", "COSMOS", "ELAIS N1"]
+    assert read_fits_images(tmp_path / "out/catalog.fits").shape == (3, 3, 16, 16)

@@ -4,6 +4,7 @@ The scalar table and the images are HDUs of their own: TOPCAT shows the table cl
 HDU per object opens 50 times slower).
 """
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def export(config, context):
     context.say(f"{out}: written from {store}" if written else f"{out}: done already, from the same store")
 
 
-def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwrite=False):
+def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwrite=False, ahead=None):
     """Write a store as a FITS catalog: CATALOG, IMAGES and, where the store has them, NOISELESS.
 
     Table and images stream through; equal stores give equal bytes, since every date is the store's `created`.
@@ -79,6 +80,8 @@ def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwr
         Galaxies in each of those files.
     overwrite : bool or 'others'
         Replace what is there; 'others': unless it was made from the same store.
+    ahead : galaxycgan.catalogs.fits_ahead.PixelsAhead, optional
+        Of the same file: its images are there already.
 
     Returns
     -------
@@ -105,20 +108,30 @@ def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwr
                 raise UserError(f"{out}: is there already; give another name, or --overwrite")
         if images == "files":
             _write_image_files(store, out, names, images_per_file)
-        with atomic_path(out) as temporary, open(temporary, "wb") as file:
+        with contextlib.nullcontext(ahead.file) if ahead else _new_file(out) as file:
+            file.seek(0)
             write_hdu(file, primary, [], store.created)
             stamps, per_file = names if images == "stamps" else [], images_per_file if images == "files" else 0
             write_hdu(file, *catalog_hdu(store, stamps, per_file), store.created)
             for name in names if images == "cube" else []:
-                _write_images(file, store, name)
+                _write_images(file, store, name, written=ahead and ahead.written[name.upper()])
     return True
 
 
-def _write_images(file, store, name, rows=None):
-    """Write one dataset of images as an HDU, all of it or a slice of rows."""
+@contextlib.contextmanager
+def _new_file(out):
+    with atomic_path(out) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
+def _write_images(file, store, name, rows=None, written=None):
+    """Write one dataset of images as an HDU, all of it or a slice of rows, or its header where the data are there."""
     n = store.n if rows is None else rows.stop - rows.start
+    header, start = _image_header(store, name.upper(), n), file.tell()
     pixels = (piece.astype(">f4") for _, piece in store.pieces(name, rows))
-    write_hdu(file, _image_header(store, name.upper(), n), (piece.data.cast("B") for piece in pixels), store.created)
+    write_hdu(file, header, (piece.data.cast("B") for piece in pixels), store.created, written and written[1:])
+    if written and written[0] != start + len(header.tostring()):
+        raise ValueError(f"the data of {name} lie at {written[0]}, not behind their header at {start}")
 
 
 def image_file(out, number):

@@ -57,7 +57,7 @@ def encode_checksum(total):
     return text[-1] + text[:-1]
 
 
-def write_hdu(file, header, chunks, when):
+def write_hdu(file, header, chunks, when, written=None):
     """Write one HDU, its data piece by piece, with CHECKSUM and DATASUM.
 
     Parameters
@@ -69,17 +69,15 @@ def write_hdu(file, header, chunks, when):
         The data; every piece but the last a multiple of 4 bytes.
     when : str
         Time for the comments of the checksums.
+    written : tuple of int, optional
+        Length and ones' complement sum of data that are there already; `chunks` are not used then.
     """
     header["CHECKSUM"] = ("0" * 16, f"HDU checksum of {when}")
     header["DATASUM"] = ("0", f"data checksum of {when}")
     start = file.tell()
     file.write(_header_bytes(header))
-    length, datasum = 0, 0
-    with Flusher(file.fileno()) as flusher:
-        for chunk, total in ahead(_summed(chunks)):
-            length, datasum = length + len(chunk), total
-            file.write(chunk)
-            flusher.wrote(len(chunk))
+    length, datasum = written or _write_data(file, chunks)
+    file.seek(start + len(_header_bytes(header)) + length)
     file.write(bytes(-length % BLOCK))
     end = file.tell()
     header["DATASUM"] = str(datasum)
@@ -87,6 +85,17 @@ def write_hdu(file, header, chunks, when):
     file.seek(start)
     file.write(_header_bytes(header))
     file.seek(end)
+
+
+def _write_data(file, chunks):
+    """Write data piece by piece; return its length and its sum."""
+    length, datasum = 0, 0
+    with Flusher(file.fileno()) as flusher:
+        for chunk, total in ahead(_summed(chunks)):
+            length, datasum = length + len(chunk), total
+            file.write(chunk)
+            flusher.wrote(len(chunk))
+    return length, datasum
 
 
 def _summed(chunks):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from galaxycgan import config
 from galaxycgan.errors import UserError, first_few
+from galaxycgan.generation.names import CATALOG, shard_path
 from galaxycgan.resources import find, gan_directory
 
 #: Stages whose result is one file; the others fill a directory.
@@ -87,8 +88,8 @@ def is_there(stage, options):
     """Tell whether a stage's result lies where it goes: a shard as itself, or merged into its catalog."""
     path = result_path(stage, options)
     if stage == "generate" and options.shard >= 0:
-        shard = path / "shards" / f"shard-{options.shard}-of-{options.shards}.h5"
-        return shard.exists() or (path / "catalog.h5").exists()
+        shard = shard_path(path, options.shard, options.shards)
+        return shard.exists() or (path / CATALOG).exists()
     return path.exists()
 
 

@@ -24,11 +24,13 @@ class CatalogWriter(StoreWriter):
     row_format : RowFormat
     noiseless : bool
         Whether noiseless images come with the images.
+    ahead : galaxycgan.catalogs.fits_ahead.PixelsAhead, optional
+        Gets the images too.
     """
 
-    def __init__(self, path, *, n, header, row_format, noiseless=False):
+    def __init__(self, path, *, n, header, row_format, noiseless=False, ahead=None):
         super().__init__(path, n=n, header=header, noiseless=noiseless)
-        self._format, self._at, self._dtypes = row_format, 0, {}
+        self._format, self._ahead, self._at, self._dtypes = row_format, ahead, 0, {}
         self._table_digests = {name: hashlib.sha256() for name in (header.id_column, "split", TABLE)}
 
     def append_galaxies(self, rows, images, noiseless=None):
@@ -41,6 +43,7 @@ class CatalogWriter(StoreWriter):
         images, noiseless : float32 array [k, band, y, x]
             As `StoreWriter.append` takes them; 0 pixels a side where a catalog has no images.
         """
+        elsewhere = self._ahead and self._ahead.append(*(images, noiseless)[: len(self._names)])
         self.append(images, noiseless)
         columns = {
             self.header.id_column: rows[self.header.id_column].astype("<i8"),
@@ -54,6 +57,8 @@ class CatalogWriter(StoreWriter):
             dataset[self._at : self._at + len(rows)] = values
             self._table_digests[name].update(values.view("u1"))
         self._at += len(rows)
+        if elsewhere:
+            elsewhere.result()
 
     def finish(self, provenance):
         """Write what is left, the checksums and where the catalog came from (dict of JSON values)."""

@@ -1,16 +1,17 @@
 """The stage generate: a trained generator and a recipe in, a synthetic catalog as HDF5 and FITS out."""
 
+import contextlib
 from pathlib import Path
 
 from galaxycgan.catalogs.export import write_fits
+from galaxycgan.catalogs.fits_ahead import pixels_ahead
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
+from galaxycgan.generation.names import CATALOG, FITS
 from galaxycgan.generation.request import Request
-from galaxycgan.generation.shards import Shards, write_catalog
+from galaxycgan.generation.shards import Shards, write_catalog, write_example
 from galaxycgan.models.device import set_threads
-
-CATALOG, FITS, SHARDS = "catalog.h5", "catalog.fits", "shards"
 
 
 def output_directory(config):
@@ -36,7 +37,7 @@ def generate(config, context):
     _check_options(config)
     workers = set_threads(config.threads)
     request, out = Request(config), output_directory(config)
-    shards = Shards(out / SHARDS, request, config.shards)
+    shards = Shards(out, request, config.shards)
     if _is_done(out, request, config, context):
         return
     if config.shard >= 0:
@@ -45,11 +46,16 @@ def generate(config, context):
         context.say(f"{shards.path(config.shard)}: shard {config.shard} of {config.shards} (numbered from 0)")
         return
     if config.shards > 1:
-        _through_shards(shards, out, workers, config, context)
+        created = _make_shards(shards, workers, config, context)
     else:
         request.judge(0, request.n, config.strict, context)
-        write_catalog(out / CATALOG, request, 0, request.n, workers, context.created, context)
-    _write_fits(out, config)
+        created = context.created
+    with _fits_ahead(out, request, created, config) as ahead:
+        if config.shards > 1:
+            shards.merge(out / CATALOG, created, context, ahead)
+        else:
+            write_catalog(out / CATALOG, request, 0, request.n, workers, created, context, ahead=ahead)
+        _write_fits(out, config, ahead=ahead)
     if config.shards > 1 and not config.keep_shards:
         shards.remove()
     context.say(f"{out / CATALOG} and {out / FITS}: {request.n:,} galaxies in {', '.join(request.bands)}")
@@ -65,18 +71,25 @@ def _check_options(config):
         raise UserError("--merge: joins all shards; give --shards K as they were made, and no --shard")
 
 
-def _through_shards(shards, out, workers, config, context):
-    """Make the shards that are not there, unless they shall only be merged, and merge them."""
+def _make_shards(shards, workers, config, context):
+    """Make the shards that are not there, unless they shall only be merged; return the time of the request."""
     if config.merge:
         if not shards.folder.is_dir():
             raise UserError(f"{shards.folder}: no such directory; make the shards first, with --shard NUMBER")
-        created = shards.created(context, overwrite=False)
-    else:
-        shards.request.judge(0, shards.request.n, config.strict, context)
-        created = shards.created(context, config.overwrite)
-        for k in range(shards.count):
-            shards.make(k, workers, created, context)
-    shards.merge(out / CATALOG, created, context)
+        return shards.created(context, overwrite=False)
+    shards.request.judge(0, shards.request.n, config.strict, context)
+    created = shards.created(context, config.overwrite)
+    for k in range(shards.count):
+        shards.make(k, workers, created, context)
+    return created
+
+
+def _fits_ahead(out, request, created, config):
+    """Open the FITS file whose pixels are written with the store's, where it will have them and its size is known."""
+    text = any(request.row_format.dtype[name].kind in "SO" for name in request.row_format.dtype.names)
+    if request.images == "none" or config.images_per_file or text or not request.n:
+        return contextlib.nullcontext()
+    return pixels_ahead(out / FITS, lambda path: write_example(path, request, created), request.n)
 
 
 def _is_done(out, request, config, context):
@@ -96,7 +109,8 @@ def _is_done(out, request, config, context):
     return True
 
 
-def _write_fits(out, config, overwrite=True):
+def _write_fits(out, config, overwrite=True, ahead=None):
     """Write the catalog as FITS, with all images in it or in files of their own beside it."""
     images = "files" if config.images_per_file else "cube"
-    write_fits(out / CATALOG, out / FITS, images=images, images_per_file=config.images_per_file, overwrite=overwrite)
+    per_file = config.images_per_file
+    write_fits(out / CATALOG, out / FITS, images=images, images_per_file=per_file, overwrite=overwrite, ahead=ahead)

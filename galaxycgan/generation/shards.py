@@ -4,12 +4,15 @@ import contextlib
 import os
 import socket
 
+import numpy as np
+
 from galaxycgan.catalogs.checked import CheckedImages
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.catalogs.verify import table_problems
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import fsync, make_directory, read_json, write_json
 from galaxycgan.generation.catalog_writer import TABLE, CatalogWriter
+from galaxycgan.generation.names import SHARDS, shard_path
 from galaxycgan.generation.pipeline import make_blocks
 from galaxycgan.models.painter import BLOCK
 
@@ -26,15 +29,15 @@ class Shards:
 
     Parameters
     ----------
-    folder : Path
-        ``OUT/shards``.
+    out : Path
+        OUT.
     request : Request
     count : int
         K.
     """
 
-    def __init__(self, folder, request, count):
-        self.folder, self.request, self.count = folder, request, count
+    def __init__(self, out, request, count):
+        self.out, self.folder, self.request, self.count = out, out / SHARDS, request, count
         blocks = -(-request.n // BLOCK)
         if not 1 <= count <= blocks:
             raise UserError(
@@ -44,7 +47,7 @@ class Shards:
 
     def path(self, k):
         """Path of shard k."""
-        return self.folder / f"shard-{k}-of-{self.count}.h5"
+        return shard_path(self.out, k, self.count)
 
     def paths(self):
         """Paths of all shards."""
@@ -125,7 +128,7 @@ class Shards:
         if bad:
             raise UserError(f"{self.folder}: can't be merged: {'; '.join(bad)}; remove it and make it again")
 
-    def merge(self, out, created, context):
+    def merge(self, out, created, context, ahead=None):
         """Write one catalog of all shards: the bytes that it would have had without shards.
 
         Parameters
@@ -135,11 +138,13 @@ class Shards:
         created : str
             Time of the request.
         context : galaxycgan.context.Context
+        ahead : galaxycgan.catalogs.fits_ahead.PixelsAhead, optional
+            Gets the images too.
         """
         self.check(created)
         request = self.request
         with (
-            _writer(out, request, request.n, created) as writer,
+            _writer(out, request, request.n, created, ahead) as writer,
             context.progress("merging", request.n, "galaxies") as progress,
         ):
             for path in self.paths():
@@ -155,7 +160,7 @@ class Shards:
             self.folder.rmdir()
 
 
-def write_catalog(path, request, first, stop, workers, created, context, about=None):
+def write_catalog(path, request, first, stop, workers, created, context, about=None, ahead=None):
     """Make rows ``first .. stop - 1`` of a request as a store, whole or not at all.
 
     Parameters
@@ -170,9 +175,11 @@ def write_catalog(path, request, first, stop, workers, created, context, about=N
     context : galaxycgan.context.Context
     about : dict, optional
         JSON values added to the provenance.
+    ahead : galaxycgan.catalogs.fits_ahead.PixelsAhead, optional
+        Gets the images too.
     """
     with (
-        _writer(path, request, stop - first, created) as writer,
+        _writer(path, request, stop - first, created, ahead) as writer,
         context.progress("generating", stop - first, "galaxies") as progress,
         contextlib.closing(make_blocks(request, first, stop, workers)) as blocks,
     ):
@@ -183,9 +190,18 @@ def write_catalog(path, request, first, stop, workers, created, context, about=N
         writer.finish(request.provenance | (about or {}))
 
 
-def _writer(path, request, n, created):
+def write_example(path, request, created):
+    """Write a store of one row of a request, all zero: what tells how a whole catalog will look."""
+    nothing = np.zeros((1, len(request.bands), *2 * (request.painter.generator.shape.size,)), np.float32)
+    with _writer(path, request, 1, created) as writer:
+        writer.append_galaxies(np.zeros(1, request.row_format.dtype), *[nothing] * len(request.dataset_names))
+        writer.finish(request.provenance)
+
+
+def _writer(path, request, n, created, ahead=None):
     noiseless = "noiseless" in request.dataset_names
-    return CatalogWriter(path, n=n, header=request.header(created), row_format=request.row_format, noiseless=noiseless)
+    header, row_format = request.header(created), request.row_format
+    return CatalogWriter(path, n=n, header=header, row_format=row_format, noiseless=noiseless, ahead=ahead)
 
 
 def _copy(store, names, writer, context, progress):
