@@ -1,5 +1,6 @@
-"""The README's commands work as they stand, and `make demo` runs to its end: in smoke size, in empty directories."""
+"""The commands of README and guide work as they stand, `make demo` too: in smoke size, in empty directories."""
 
+import gzip
 import os
 import re
 import shlex
@@ -97,6 +98,26 @@ def test_the_commands_for_catalogs_of_your_own(workplace):
         "frame-injected-truth.fits", "report/report.html", "compare.html",
     ):  # fmt: skip
         assert (workplace / name).stat().st_size > 0, name
+
+
+def test_the_commands_of_the_guide_to_your_own_data(workplace):
+    """In the directory of the survey above: what is done already says so, the example of another survey is new."""
+    rng = np.random.default_rng(3)
+    ids, z = 39_000_000_000_000_001 + 2 * np.arange(40), rng.uniform(0.1, 0.9, 40)
+    np.save(workplace / "ids.npy", ids)
+    np.save(workplace / "cutouts.npy", rng.normal(0.5, 0.1, (40, 3, 64, 64)).astype("f4"))
+    table = Table({"object_id": ids, "specz_redshift": z, "logmstar": 9 + z})
+    with gzip.open(workplace / "desi.csv.gz", "wt") as file:
+        table.write(file, format="ascii.csv")
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "data/README.md").read_text(), flags=re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    assert [words[1] for words in map(shlex.split, lines)] == [
+        "convert", "info", "verify", "export", "train_gan", "generate", "evaluate", "convert"
+    ]  # fmt: skip
+    for line in lines:
+        run(shlex.split(line, comments=True), workplace)
+    assert "g (DECam-g), r (DECam-r), z (DECam-z)" in run(["galaxycgan", "info", "catalogs/desi.h5"], workplace)
+    assert (workplace / "survey.fits").stat().st_size > 0
 
 
 def test_the_python_lines(workplace):
