@@ -539,6 +539,13 @@ def check_at_least(config, **smallest):
             raise UserError(f"{option_name} {given}: must be below 2^63")
 
 
+def check_part(config, name):
+    """Refuse a number such as ``shard`` that is not below that of all, ``shards``."""
+    number, count = getattr(config, name), getattr(config, f"{name}s")
+    if number >= count:
+        raise UserError(f"--{name} {number}: of --{name}s {count} they are 0 to {count - 1}")
+
+
 def load(name):
     """Import and return the function that does a command."""
     module, _, function = COMMANDS[name][1].partition(":")

@@ -378,6 +378,9 @@ def test_changed_input_is_not_done_already(here, stage):
         (["train_gan", "--store", "s.h5", "--run", "s.h5"], "--run s.h5: must be a directory, is a file"),
         (["train_gan", "--store", "s.h5", "--profile", "nonsense"], "no profile of that name.*small-cpu"),
         (["train_gan", "--store", "s.h5", "--speed", "9"], "--speed"),
+        (["study", "--store", "s.h5"], "--test is missing"),
+        (["study", "--store", "s.h5", "--test", "s.h5", "--array", "part=0..3"], "--part 1: of --parts 1"),
+        (["generate", "--gan", "pretrained", "--array", "shard=0..3", "--shards", "2"], "--shard 2: of --shards 2"),
     ],
 )
 def test_cheap_mistakes_are_found_before_anything_is_made(here, capsys, words, message):

@@ -126,8 +126,10 @@ def inputs(stage, options, promised=()):
     Raises
     ------
     UserError
-        For a file or a run directory that doesn't exist, or a recipe that has no such name.
+        For a file or a run directory that doesn't exist, a recipe that has no such name, or a part that can't be.
     """
+    for name in PARTS.get(stage, ()):
+        config.check_part(options, name)
     found = {}
     for name in INPUTS[stage]:
         text = getattr(options, name)
@@ -142,6 +144,8 @@ def inputs(stage, options, promised=()):
                 found[name] = _run_directory(name, text)
         elif path := _file(name, text, DEFAULTS.get(stage, {}).get(name)):
             found[name] = path
+    if stage == "study" and not options.test:
+        raise UserError("--test is missing: name the store of another survey to judge on")
     if stage == "convert" and not options.bands and options.images.endswith(".npy"):
         raise UserError("--bands is required, such as --bands g,r,i: nothing in the files tells the order of the bands")
     return found

@@ -6,7 +6,7 @@ from pathlib import Path
 from galaxycgan.catalogs.export import write_fits
 from galaxycgan.catalogs.fits_ahead import pixels_ahead
 from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.config import check_at_least
+from galaxycgan.config import check_at_least, check_part
 from galaxycgan.errors import UserError
 from galaxycgan.generation.names import CATALOG, FITS
 from galaxycgan.generation.request import Request
@@ -65,8 +65,7 @@ def generate(config, context):
 
 def _check_options(config):
     check_at_least(config, shards=1, shard=-1, images_per_file=0)
-    if config.shard >= config.shards:
-        raise UserError(f"--shard {config.shard}: of --shards {config.shards} they are 0 to {config.shards - 1}")
+    check_part(config, "shard")
     if config.merge and (config.shard >= 0 or config.shards == 1):
         raise UserError("--merge: joins all shards; give --shards K as they were made, and no --shard")
 

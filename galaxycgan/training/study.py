@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.config import AUGMENT, TrainClassifier, TrainGan, check_at_least
+from galaxycgan.config import AUGMENT, TrainClassifier, TrainGan, check_at_least, check_part
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import scores
 from galaxycgan.evaluation.study_report import REPORT, TABLE, text_table, write_report
@@ -103,8 +103,7 @@ def _plan(config):
     check_at_least(config, seeds=1, gan_images=1, epochs=1, patience=1, parts=1, part=-1)
     if not config.test:
         raise UserError("--test is missing: name the store of another survey to judge on, 5,000 galaxies or more")
-    if config.part >= config.parts:
-        raise UserError(f"--part {config.part}: of --parts {config.parts} they are 0 to {config.parts - 1}")
+    check_part(config, "part")
     try:
         fractions = sorted({float(word) for word in config.fractions.split(",")})
     except ValueError:
