@@ -307,3 +307,8 @@ def test_images_in_files_of_their_own_are_found_through_the_table(gan, tmp_path)
 def test_impossible_noise_is_told(gan, tmp_path, noise, message):
     with pytest.raises(UserError, match=message):
         make(gan, tmp_path, noise=noise)
+
+
+def test_files_of_images_that_nobody_wants_are_refused(gan, tmp_path):
+    with pytest.raises(UserError, match="--images-per-file 10: there are no images with --images none"):
+        make(gan, tmp_path, images="none", images_per_file=10)

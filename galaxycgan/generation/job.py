@@ -66,6 +66,8 @@ def generate(config, context):
 def _check_options(config):
     check_at_least(config, shards=1, shard=-1, images_per_file=0)
     check_part(config, "shard")
+    if config.images_per_file and config.images == "none":
+        raise UserError(f"--images-per-file {config.images_per_file}: there are no images with --images none")
     if config.merge and (config.shard >= 0 or config.shards == 1):
         raise UserError("--merge: joins all shards; give --shards K as they were made, and no --shard")
 
