@@ -82,8 +82,9 @@ def _check(store, rows):
 
 def _identity(config, store, conditioning, shape, device, dtype):
     """What a run must share with its checkpoint."""
-    # The network first: a checkpoint of another layout differs in more, but this says why.
-    return {"network": dataclasses.asdict(shape) | {"layout": LAYOUT}} | {
+    # These first: a checkpoint of another objective or layout differs in more, but they say why.
+    first = {"objective": config.objective, "network": dataclasses.asdict(shape) | {"layout": LAYOUT}}
+    return first | {
         **{name: getattr(config, name) for name in IDENTITY},
         "store": store.fingerprint,
         "conditioning": conditioning.to_dict(),
