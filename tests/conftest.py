@@ -1,5 +1,6 @@
 """Small survey files made by hand, and the command line called in this process."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -130,18 +131,25 @@ def other_store(tmp_path_factory):
     return survey.write().convert()
 
 
+@contextlib.contextmanager
+def signals_kept():
+    """Give signals back the handlers that they had: commands set their own."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 @pytest.fixture
 def command(capsys):
     """Call ``galaxycgan`` in this process: ``command(*words)`` gives exit code, output and errors."""
 
     def call(*words):
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         capsys.readouterr()
-        try:
+        with signals_kept():
             code = cli.main([str(word) for word in words])
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
         return code, *capsys.readouterr()
 
     return call

@@ -6,7 +6,6 @@ import io
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from conftest import signals_kept
 
 from galaxycgan import cli, submit
 
@@ -43,14 +43,9 @@ def run(words, directory):
     stage = next((word for word in words if word in SMALL), None)
     # A table and an area of sky say themselves how many galaxies they hold.
     small = [] if {"lightcone", "field"} & set(words) else SMALL.get(stage, [])
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     said, complained = io.StringIO(), io.StringIO()
-    try:
-        with contextlib.chdir(directory), redirect_stdout(said), redirect_stderr(complained):
-            status = door(words + small)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with signals_kept(), contextlib.chdir(directory), redirect_stdout(said), redirect_stderr(complained):
+        status = door(words + small)
     assert status == 0, f"{shlex.join(words)}\n{said.getvalue()}\n{complained.getvalue()}"
     return said.getvalue()
 

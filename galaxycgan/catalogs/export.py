@@ -127,11 +127,9 @@ def _new_file(out):
 def _write_images(file, store, name, rows=None, written=None):
     """Write one dataset of images as an HDU, all of it or a slice of rows, or its header where the data are there."""
     n = store.n if rows is None else rows.stop - rows.start
-    header, start = _image_header(store, name.upper(), n), file.tell()
+    header = _image_header(store, name.upper(), n)
     pixels = (piece.astype(">f4") for _, piece in store.pieces(name, rows))
-    write_hdu(file, header, (piece.data.cast("B") for piece in pixels), store.created, written and written[1:])
-    if written and written[0] != start + len(header.tostring()):
-        raise ValueError(f"the data of {name} lie at {written[0]}, not behind their header at {start}")
+    write_hdu(file, header, (piece.data.cast("B") for piece in pixels), store.created, written)
 
 
 def image_file(out, number):

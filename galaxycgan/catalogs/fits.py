@@ -4,6 +4,7 @@ Checksums follow the FITS standard 4.0, section 4.4.2.7 and appendix J: a ones' 
 adds up over pieces, so data are summed while they are written or read.
 """
 
+import os
 import re
 import warnings
 
@@ -70,14 +71,17 @@ def write_hdu(file, header, chunks, when, written=None):
     when : str
         Time for the comments of the checksums.
     written : tuple of int, optional
-        Length and ones' complement sum of data that are there already; `chunks` are not used then.
+        Offset, length and ones' complement sum of data that are there already; `chunks` are not used then.
     """
     header["CHECKSUM"] = ("0" * 16, f"HDU checksum of {when}")
     header["DATASUM"] = ("0", f"data checksum of {when}")
     start = file.tell()
     file.write(_header_bytes(header))
-    length, datasum = written or _write_data(file, chunks)
-    file.seek(start + len(_header_bytes(header)) + length)
+    if written and written[0] != file.tell():
+        raise ValueError(f"data of {header['EXTNAME']} at {written[0]}, the end of their header at {file.tell()}")
+    length, datasum = written[1:] if written else _write_data(file, chunks)
+    if written:
+        file.seek(length, os.SEEK_CUR)
     file.write(bytes(-length % BLOCK))
     end = file.tell()
     header["DATASUM"] = str(datasum)
@@ -223,6 +227,8 @@ class HduBytes:
     header : astropy.io.fits.Header
     start, data_start, end : int
         Offsets in bytes.
+    size : int
+        Bytes of data, without what fills their last block.
     """
 
     def __init__(self, path, hdu):
@@ -230,7 +236,7 @@ class HduBytes:
         self.path, self.header = path, hdu.header
         self.name = hdu.name or "PRIMARY"
         self.start, self.data_start = place["hdrLoc"], place["datLoc"]
-        self.end = place["datLoc"] + place["datSpan"]
+        self.end, self.size = place["datLoc"] + place["datSpan"], hdu.size
 
     def pieces(self, start, end):
         """Yield the bytes from `start` to `end` of the file."""

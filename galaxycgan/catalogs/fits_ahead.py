@@ -100,9 +100,5 @@ def _places(hdus, n):
         at += hdu.data_start - hdu.start
         if hdu.header.get("XTENSION", "").strip() == "IMAGE":
             places[hdu.name] = at
-        length = abs(hdu.header["BITPIX"]) // 8
-        for k in range(hdu.header["NAXIS"]):
-            length *= hdu.header[f"NAXIS{k + 1}"]
-        if hdu.header["NAXIS"]:
-            at += -(-length * n // BLOCK) * BLOCK
+        at += -(-hdu.size * n // BLOCK) * BLOCK
     return places
