@@ -9,12 +9,12 @@ import dataclasses
 import importlib
 from dataclasses import field
 
-from galaxycgan.errors import UserError
-
 #: What a classifier looks for unless told otherwise: dwarf galaxies nearby.
 DWARFS = "8 < log_mass < 9 and photo_z < 0.15"
 #: What may be added to a classifier's training images.
 AUGMENT = ("none", "standard", "gan", "standard+gan")
+#: What a study's classifiers are judged on.
+STUDY_TEST = "the store of another survey that all classifiers are judged on, 5,000 galaxies or more"
 
 
 def option(default, help, *, choices=None, positional=False):
@@ -196,6 +196,9 @@ class TrainGan:
     threads: int = option(0, "CPU threads; 0: one per core that the job may use")
     device: str = option("auto", "auto, cpu or cuda")
     precision: str = option("auto", "auto, float32 or bfloat16", choices=("auto", "float32", "bfloat16"))
+    compile: bool = option(
+        False, "have torch.compile fuse the networks' operations: minutes before the first step; needs a C++ compiler"
+    )
     checkpoint_every: float = option(60.0, "seconds between checkpoints")
     note: str = option("", "free text kept in the generator's card and said whenever it makes a catalog")
     overwrite: bool = option(False, "start again from nothing")
@@ -335,7 +338,7 @@ class Study:
     """Do generated galaxies help the classifier? GANs and classifiers over seeds and shares of the real galaxies."""
 
     store: str = option("", "store to train on; empty: the one in catalogs/ that is not synthetic")
-    test: str = option("", "store of another survey that all classifiers are judged on, 5,000 galaxies or more")
+    test: str = option("", STUDY_TEST)
     run: str = option("runs/study", "directory for all runs, the table, the plot and report.html")
     target: str = option(DWARFS, "what counts as positive, over catalog columns")
     seeds: int = option(5, "GANs and classifiers of each kind at each share")
@@ -527,23 +530,6 @@ STAGES = {
     "classify": "out",
     "evaluate": "out",
 }
-
-
-def check_at_least(config, **smallest):
-    """Refuse numeric options below their smallest value, and seeds beyond 63 bits (catalogs keep them as int64)."""
-    for name, value in smallest.items():
-        option_name, given = "--" + name.replace("_", "-"), getattr(config, name)
-        if not value <= given < float("inf"):
-            raise UserError(f"{option_name} {given}: must be at least {value:g}")
-        if name == "seed" and given >= 2**63:
-            raise UserError(f"{option_name} {given}: must be below 2^63")
-
-
-def check_part(config, name):
-    """Refuse a number such as ``shard`` that is not below that of all, ``shards``."""
-    number, count = getattr(config, name), getattr(config, f"{name}s")
-    if number >= count:
-        raise UserError(f"--{name} {number}: of --{name}s {count} they are 0 to {count - 1}")
 
 
 def load(name):

@@ -16,6 +16,7 @@ from galaxycgan.evaluation.job import evaluate
 from galaxycgan.evaluation.judge import Galaxies, Judgement, Sets
 from galaxycgan.evaluation.quick import QuickMetrics, quick_metrics
 from galaxycgan.evaluation.response import responses
+from galaxycgan.evaluation.samples import Samples
 from galaxycgan.evaluation.subject import GeneratorSubject
 from galaxycgan.files import read_json
 from galaxycgan.generation.job import generate
@@ -230,6 +231,20 @@ def test_store_and_fits_of_one_catalog_give_the_same_numbers(catalog, survey_sto
         )
         found.append(read_json(out / "metrics.json")["metrics"])
     assert found[0] == found[1]
+
+
+def test_it_says_why_fewer_galaxies_are_compared_than_are_there(survey_store):
+    with GalaxyStore(survey_store) as store:
+        labelled = int((store.split >= 0).sum())
+
+        def chosen(n, made_from=""):
+            return Samples.of_catalog(store, made_from, n, np.random.default_rng(0), "catalog.h5")
+
+        shared = chosen(labelled)
+        assert len(shared.rows) == labelled // 3
+        assert f"{labelled // 3:,} galaxies are compared, not {labelled:,}: " in shared.fewer
+        # Asked for as many as there are, or for more than the survey has: nothing is held back.
+        assert not chosen(8).fewer and not chosen(10 * labelled, store.fingerprint).fewer
 
 
 def test_a_catalog_with_its_generator_has_the_responses_too(catalog, gan, survey_store, tmp_path, command):

@@ -47,8 +47,9 @@ def example():
     found |= {"label_rmse.photo_z": record(1.3, 1.0), "two_sample_accuracy": record(0.6, 0.5)}
     return {
         "synthetic": None, "gan": "runs/<b>train_gan</b>", "real": "catalogs/survey.h5", "n": 356, "n_synthetic": 356,
-        "n_floor": 356, "judged": False, "bands": ["g", "r", "i"], "columns": ["photo_z", "log_mass"],
-        "created": "2026-01-02T03:04:05Z", "metrics": found, "left_out": {"memorisation": "unknown training set"},
+        "n_floor": 356, "fewer": "356 compared, not 500", "judged": False,
+        "bands": ["g", "r", "i"], "columns": ["photo_z", "log_mass"], "created": "2026-01-02T03:04:05Z",
+        "metrics": found, "left_out": {"memorisation": "unknown training set"},
         "goals": {"w1.mean": "met", "label_rmse.photo_z": "missed", "two_sample_accuracy": "off the floor"},
         "morphology": {"real": {"good": 350, "bad": 6}, "synthetic": {"good": 356}, "other": {"good": 355, "bad": 1}},
         "tool": {"galaxycgan": "0"}, "request": {"n": 2000}, "seconds": {"photometry": 1.0},
@@ -86,6 +87,7 @@ def test_every_number_has_its_words_and_its_verdict_is_not_told_by_colour_alone(
         "Smaller is better",
         "reported, not judged",
         "unknown training set",
+        "356 compared, not 500.",
     ):
         assert words in text
 

@@ -12,7 +12,7 @@ from galaxycgan.bench.convert import bench_convert
 from galaxycgan.bench.generate import bench_generate
 from galaxycgan.bench.read import bench_read
 from galaxycgan.bench.train import bench_train
-from galaxycgan.config import check_at_least
+from galaxycgan.checks import check_at_least
 from galaxycgan.files import make_directory, write_json
 from galaxycgan.provenance import tool_stamp
 

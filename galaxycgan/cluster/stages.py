@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from galaxycgan import config
+from galaxycgan.checks import check_given, check_part
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.generation.names import CATALOG, shard_path
 from galaxycgan.resources import find, gan_directory
@@ -129,7 +130,7 @@ def inputs(stage, options, promised=()):
         For a file or a run directory that doesn't exist, a recipe that has no such name, or a part that can't be.
     """
     for name in PARTS.get(stage, ()):
-        config.check_part(options, name)
+        check_part(options, name)
     found = {}
     for name in INPUTS[stage]:
         text = getattr(options, name)
@@ -144,8 +145,8 @@ def inputs(stage, options, promised=()):
                 found[name] = _run_directory(name, text)
         elif path := _file(name, text, DEFAULTS.get(stage, {}).get(name)):
             found[name] = path
-    if stage == "study" and not options.test:
-        raise UserError("--test is missing: name the store of another survey to judge on")
+    if stage == "study":
+        check_given(options, "test", config.STUDY_TEST)
     if stage == "convert" and not options.bands and options.images.endswith(".npy"):
         raise UserError("--bands is required, such as --bands g,r,i: nothing in the files tells the order of the bands")
     return found

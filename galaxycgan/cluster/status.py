@@ -5,6 +5,7 @@ import datetime
 import sys
 from pathlib import Path
 
+from galaxycgan.checks import check_at_least
 from galaxycgan.cluster import local, slurm
 from galaxycgan.cluster.follow import PROGRESS, bar, share_of
 from galaxycgan.cluster.group import find_group, find_groups
@@ -12,7 +13,6 @@ from galaxycgan.cluster.jobs import mistake_line, now
 from galaxycgan.cluster.observe import ENDED, observe
 from galaxycgan.cluster.rundir import find_job, find_jobs, last_lines, result_of
 from galaxycgan.cluster.tree import branches, table
-from galaxycgan.config import check_at_least
 from galaxycgan.errors import UserError
 
 HEADS = ["result", "stage", "state", "where", "progress", "left", "since", "restarts", "note"]

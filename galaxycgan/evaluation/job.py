@@ -7,6 +7,7 @@ metrics.json, schema version 2::
     real, synthetic, gan     paths as given; gan is null where no generator was at hand
     bands, columns           bands of the images; labels that galaxies are compared at
     n, n_synthetic, n_floor  galaxies compared, and real ones of the second set
+    fewer                    why fewer galaxies are compared than were asked for and are there; '': they are not
     judged                   false below 1,000 galaxies: report, do not judge
     metrics                  name -> {value, interval [16%, 84%], floor, floor_interval [16%, 84%], floor_scatter}
     left_out                 name -> why it was not computed
@@ -26,7 +27,7 @@ import numpy as np
 
 from galaxycgan.catalogs.expression import fulfilled
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.config import check_at_least
+from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import goals, page, pictures
 from galaxycgan.evaluation.judge import Galaxies, Sets, judge
@@ -176,6 +177,7 @@ class Evaluation:
             "n": len(self.sets.real),
             "n_synthetic": len(self.sets.synthetic),
             "n_floor": len(self.sets.other),
+            "fewer": self.samples.fewer,
             "judged": judged,
             "metrics": found,
             "left_out": self.judgement.left_out,
@@ -284,6 +286,8 @@ def _say(context, report, out):
     mean, worst = found["w1.mean"], found["w1.worst"]
     note = "" if report["judged"] else f" ({report['n']} galaxies: reported, not judged)"
     context.say(f"mean W1/sigma {mean['value']:.3f}, worst {worst['value']:.3f}, floor {mean['floor']:.3f}{note}")
+    if report["fewer"]:
+        context.say(report["fewer"])
     for part in report["mass_response"]:
         context.say(
             f"z = {part['at']:.2f}: brighter with mass for {part['monotone']:.0%} of latents; slope "

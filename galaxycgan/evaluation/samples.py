@@ -39,6 +39,8 @@ class Samples:
         Galaxies in neither set, at most `MOST_TAUGHT`, that regressors learn from; None: too few.
     training : tuple (GalaxyStore, int array) or None
         What the generator learned from, where it is at hand.
+    fewer : str
+        Why fewer galaxies are compared than were asked for and are there; '': they are not.
     """
 
     store: GalaxyStore
@@ -47,6 +49,7 @@ class Samples:
     others_unseen: bool
     teachers: tuple | None
     training: tuple | None
+    fewer: str = ""
 
     @classmethod
     def of_run(cls, store, run, n, random):
@@ -97,13 +100,18 @@ class Samples:
             )
         # Without training galaxies the teachers come out of the same store.
         parts = 1 if training else 3
-        n = min(n, max(len(unseen) // parts, SMALLEST))
+        asked, n = n, min(n, max(len(unseen) // parts, SMALLEST))
+        fewer = "" if n == min(asked, len(unseen)) else (
+            f"{n:,} galaxies are compared, not {min(asked, len(unseen)):,}: what the generator learned from is not at"
+            f" hand, so the {len(unseen):,} of {store.path} are shared with the second set and those that teach the"
+            " regressors"
+        )  # fmt: skip
         others = np.concatenate([unseen[n:], random.permutation(seen)])[:n]
         rest = np.setdiff1d(unseen[n:], others)
         source, rows = training or (store, rest)
         rows = np.setdiff1d(rows, others) if source is store else rows
         teachers = (source, rows[spread(len(rows), MOST_TAUGHT)]) if len(rows) >= LEAST_TAUGHT else None
-        return cls(store, np.sort(unseen[:n]), np.sort(others), len(unseen) >= 2 * n, teachers, training)
+        return cls(store, np.sort(unseen[:n]), np.sort(others), len(unseen) >= 2 * n, teachers, training, fewer)
 
     def searched(self):
         """Return (store, rows) of the training galaxies that are searched for copies, None where unknown."""

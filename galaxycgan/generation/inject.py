@@ -9,7 +9,7 @@ from galaxycgan.catalogs.schema import illegal
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.catalogs.tables import numbers, read_table, whole_numbers
 from galaxycgan.catalogs.verify import is_hdf5
-from galaxycgan.config import check_at_least
+from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.generation.frame import Frame, aperture_sum, place
 from galaxycgan.generation.truth import write_truth

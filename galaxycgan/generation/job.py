@@ -6,7 +6,7 @@ from pathlib import Path
 from galaxycgan.catalogs.export import write_fits
 from galaxycgan.catalogs.fits_ahead import pixels_ahead
 from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.config import check_at_least, check_part
+from galaxycgan.checks import check_at_least, check_part
 from galaxycgan.errors import UserError
 from galaxycgan.generation.names import CATALOG, FITS
 from galaxycgan.generation.request import Request
@@ -52,7 +52,7 @@ def generate(config, context):
         created = context.created
     with _fits_ahead(out, request, created, config) as ahead:
         if config.shards > 1:
-            shards.merge(out / CATALOG, created, context, ahead)
+            shards.merge(created, context, ahead)
         else:
             write_catalog(out / CATALOG, request, 0, request.n, workers, created, context, ahead=ahead)
         _write_fits(out, config, ahead=ahead)

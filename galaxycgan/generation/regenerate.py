@@ -13,7 +13,7 @@ from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fit
 from galaxycgan.catalogs.recipes import noise_sigma
 from galaxycgan.catalogs.store import GalaxyStore, StoreWriter
 from galaxycgan.catalogs.verify import is_hdf5
-from galaxycgan.config import check_at_least
+from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import sha256_file
 from galaxycgan.generation.request import catalog_header, measure_of

@@ -8,7 +8,7 @@ import numpy as np
 from galaxycgan.catalogs.header import StoreHeader
 from galaxycgan.catalogs.populations import population
 from galaxycgan.catalogs.recipes import noise_sigma, read_recipe
-from galaxycgan.config import check_at_least
+from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import sha256_file
 from galaxycgan.generation.measurement import Measurement

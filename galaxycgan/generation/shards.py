@@ -12,7 +12,7 @@ from galaxycgan.catalogs.verify import table_problems
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import fsync, make_directory, read_json, write_json
 from galaxycgan.generation.catalog_writer import TABLE, CatalogWriter
-from galaxycgan.generation.names import SHARDS, shard_path
+from galaxycgan.generation.names import CATALOG, SHARDS, shard_path
 from galaxycgan.generation.pipeline import make_blocks
 from galaxycgan.models.painter import BLOCK
 
@@ -128,13 +128,11 @@ class Shards:
         if bad:
             raise UserError(f"{self.folder}: can't be merged: {'; '.join(bad)}; remove it and make it again")
 
-    def merge(self, out, created, context, ahead=None):
-        """Write one catalog of all shards: the bytes that it would have had without shards.
+    def merge(self, created, context, ahead=None):
+        """Write OUT's catalog of all shards: the bytes that it would have had without shards.
 
         Parameters
         ----------
-        out : Path
-            Store to write.
         created : str
             Time of the request.
         context : galaxycgan.context.Context
@@ -144,7 +142,7 @@ class Shards:
         self.check(created)
         request = self.request
         with (
-            _writer(out, request, request.n, created, ahead) as writer,
+            _writer(self.out / CATALOG, request, request.n, created, ahead) as writer,
             context.progress("merging", request.n, "galaxies") as progress,
         ):
             for path in self.paths():

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.config import check_at_least
+from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import choose_threshold, scores
 from galaxycgan.evaluation.classifier_report import OVERVIEW, REPORT, write_report

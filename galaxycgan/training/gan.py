@@ -8,7 +8,7 @@ import torch
 
 from galaxycgan.catalogs.schema import is_measured
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.config import check_at_least
+from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, keep_records, make_directory, write_json
 from galaxycgan.models.conditioning import Conditioning, spread
@@ -36,7 +36,7 @@ OBJECTIVES = {
 }
 #: Options that change the result: the same in a run and its resumption.
 IDENTITY = (
-    "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "fold", "folds", "seed",
+    "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "fold", "folds", "seed", "compile",
 )  # fmt: skip
 
 
@@ -177,6 +177,8 @@ def train_gan(config, context):
         conditions = torch.from_numpy(conditioning.standardise(labels)).to(device)
         if state:
             trainer.restore(state["trainer"])
+        if config.compile:
+            trainer.compile()
         look = Looks.of(store, conditioning, trainer, run) if team.leads else None
         loop = Loop(trainer, images, conditions, run, identity, config, state, look)
         loop.run(context)

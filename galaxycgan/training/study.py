@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.config import AUGMENT, TrainClassifier, TrainGan, check_at_least, check_part
+from galaxycgan.checks import check_at_least, check_given, check_part
+from galaxycgan.config import AUGMENT, STUDY_TEST, TrainClassifier, TrainGan
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import scores
 from galaxycgan.evaluation.study_report import REPORT, TABLE, text_table, write_report
@@ -101,8 +102,7 @@ def study(config, context):
 def _plan(config):
     """Return all elements and arms; refuse options that can't be."""
     check_at_least(config, seeds=1, gan_images=1, epochs=1, patience=1, parts=1, part=-1)
-    if not config.test:
-        raise UserError("--test is missing: name the store of another survey to judge on, 5,000 galaxies or more")
+    check_given(config, "test", STUDY_TEST)
     check_part(config, "part")
     try:
         fractions = sorted({float(word) for word in config.fractions.split(",")})
