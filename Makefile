@@ -16,6 +16,8 @@ WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Python compiles what it imports when it first does; compiling all of every package takes longer than the installation.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 RUN := $(BIN)/python -m galaxycgan
 SUBMIT := $(BIN)/python -m galaxycgan.submit
 
@@ -49,9 +51,11 @@ test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore-glob='*/test_slurm*' $(PYTEST); rest=$$?; \
 	wait $$cluster; cluster=$$?; cat build/test-slurm.log; exit $$((rest || cluster))
 
-# The tests on a real Slurm that they bring up themselves: submission, arrays, pipelines, faults made on purpose.
+# The tests on real Slurms that they bring up themselves, two at a time: submission, arrays, pipelines, faults made on
+# purpose. Longest file first.
 test-slurm: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_slurm.py tests/test_slurm_faults.py tests/test_slurm_guide.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		tests/test_slurm_faults.py tests/test_slurm.py tests/test_slurm_guide.py
 
 # The generator that comes with the package, from nothing: 45 CPU minutes. It learns from one mock and is judged on another.
 PRETRAINED := build/pretrained
@@ -73,15 +77,15 @@ pretrained: $(VENV)/.demo
 # torch first and pinned: another package's wish for "torch" would pull gigabytes of CUDA.
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(INSTALL) $(TORCH)
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.torch setup.py
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mock,plots]'
+	$(INSTALL) --editable '.[mock,plots]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch setup.py
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all]'
+	$(INSTALL) --editable '.[all]'
 	@touch $@ $(VENV)/.demo
 
 # Removes the environment; survey files, stores, runs and catalogs stay.

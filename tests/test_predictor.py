@@ -47,9 +47,10 @@ def test_a_batch_of_like_images_is_told_from_a_batch_of_many_kinds():
 
 
 @pytest.fixture
-def options(survey_store, tmp_path):
+def options(survey_files, tmp_path):
+    store = survey_files.convert(size=32)  # at 50 px a checkpoint of these networks has 800 MB
     return TrainGan(
-        store=str(survey_store), run=str(tmp_path / "run"), objective="predictor", images=24, batch=8, threads=1, seed=4
+        store=str(store), run=str(tmp_path / "run"), objective="predictor", images=24, batch=8, threads=1, seed=4
     )
 
 
@@ -71,7 +72,7 @@ def test_it_resumes_to_the_bit_and_its_generator_makes_galaxies(options, tmp_pat
     one, other = (load_file(tmp_path / name / "generator.safetensors") for name in ("run", "stopped"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     images = Painter(tmp_path / "run", torch.device("cpu")).sample(np.array([[0.3, 9.0], [0.6, 10.0]]), seed=1)
-    assert images.shape == (2, 3, 50, 50) and np.isfinite(images).all()
+    assert images.shape == (2, 3, 32, 32) and np.isfinite(images).all()
 
 
 def test_a_run_of_one_objective_is_not_continued_with_the_other(options, tmp_path):
