@@ -1,6 +1,7 @@
 """Training resumes to the bit, and refuses what it can't learn from."""
 
 import dataclasses
+import functools
 import os
 import signal
 import subprocess
@@ -17,10 +18,14 @@ from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files import read_records
+from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.release import load_generator
+from galaxycgan.training.adversarial import PENALTY_EVERY, Settings, Trainer
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.gan import train_gan
 
+CPU = torch.device("cpu")
+COMPILE = Trainer.compile
 SMALL = {"preset": "tiny", "images": 160, "batch": 16, "threads": 1, "seed": 4}
 
 
@@ -142,6 +147,7 @@ def test_a_category_is_a_label_like_any_other(survey_files, tmp_path, command):
         ({"categories": "log_mass", "labels": "log_mass,ra"}, "log_mass has .* categories"),
         ({"seed": 2**64}, "--seed 18446744073709551616: must be below"),
         ({"lr": float("nan")}, "--lr nan"),
+        ({"compile": True, "objective": "predictor"}, "--compile is for"),
     ],
 )
 def test_mistakes_are_told_in_one_line_and_leave_no_run(options, tmp_path, change, message):
@@ -171,3 +177,36 @@ def test_a_damaged_checkpoint_is_told_not_executed(options, tmp_path):
 def test_divergence_stops_with_a_message(options):
     with pytest.raises(UserError, match="diverged"):
         train_gan(dataclasses.replace(options, lr=1e6), Context())
+
+
+def small_trainer():
+    trainer = Trainer(NetworkShape.preset("tiny", 3, 32, 2), Settings(8, 6e-4, 0.3, 5), CPU, torch.float32)
+    random = torch.Generator().manual_seed(1)
+    images, labels = torch.randn(8, 3, 32, 32, generator=random), torch.randn(8, 2, generator=random)
+    trainer.critic.standardise_on(images)
+    return trainer, images, labels
+
+
+def test_compiled_networks_learn_what_they_learn_as_written():
+    (compiled, images, labels), (written, _, _) = small_trainer(), small_trainer()
+    compiled.compile(backend="aot_eager")  # the same autograd as the default's, without a C++ compiler
+    for _ in range(PENALTY_EVERY + 1):
+        one, other = compiled.step(images, labels, 0.0), written.step(images, labels, 0.0)
+        for name in one:
+            assert float(one[name]) == pytest.approx(float(other[name]), rel=1e-3), name
+    assert compiled.state()["generator"].keys() == written.state()["generator"].keys()
+
+
+def test_a_compiler_that_gets_gradients_wrong_or_fails_is_told(options, monkeypatch):
+    def doubled(graph, inputs):
+        return lambda *given: tuple(2 * each for each in graph(*given))
+
+    def broken(graph, inputs):
+        raise RuntimeError("no compiler\nthat works")
+
+    for backend, message in ((doubled, "wrong gradients here .* train without it$"), (broken, "no compiler")):
+        torch._dynamo.reset()
+        monkeypatch.setattr(Trainer, "compile", functools.partialmethod(COMPILE, backend=backend))
+        with pytest.raises(UserError, match=message) as error:
+            train_gan(dataclasses.replace(options, compile=True, overwrite=True), Context())
+        assert "\n" not in str(error.value)

@@ -6,6 +6,8 @@ import dataclasses
 import numpy as np
 import torch
 
+from galaxycgan.models.blocks import arcsinh
+from galaxycgan.models.compiled import compile_network
 from galaxycgan.models.device import autocast
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator
@@ -90,10 +92,16 @@ class Trainer:
             network.brightest.copy_(torch.asinh(flux.amax((0, 2, 3)))[:, None, None] + HEADROOM)
         self.critic.standardise_on(flux)
 
-    def compile(self):
-        """Have torch.compile fuse the networks' operations when they are first used; their weights stay as they are."""
-        self.generator.compile()
-        self.critic.compile()
+    def compile(self, backend="inductor"):
+        """Have torch.compile fuse the operations of generator and critic; see `compile_network`."""
+        latent, white = self.random_inputs()
+        conditions = torch.randn(len(latent), self.generator.shape.n_conditions, device=self.device)
+        with autocast(self.device, self.dtype):
+            # As the loss does, both look at bright and faint pixels alike.
+            compile_network(self.generator, lambda call: arcsinh(call(latent, conditions)[0]).square().mean(), backend)
+            with torch.no_grad():
+                seen = self.critic.observe(self.generator.observe(*self.generator(latent, conditions), white))
+            compile_network(self.critic, lambda call: call(*seen, conditions).square().mean(), backend)
 
     @property
     def photometer(self):
