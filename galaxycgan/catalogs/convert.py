@@ -52,7 +52,8 @@ def convert(config, context):
     except _BadPixels as found:
         _refuse_bad_pixels(config, inputs.objects.ids, found.bad, inputs.images.incomplete)
         report = _write(config, context, inputs, matching, found.bad)
-    context.say(f"{out}: {report['images']['stored']:,} galaxies\n{report['text']}")
+    # What came of it comes last: it is what `status` shows of a finished job.
+    context.say(f"{report['text']}\n{out}: {report['images']['stored']:,} galaxies")
 
 
 @dataclasses.dataclass(frozen=True)
