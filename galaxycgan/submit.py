@@ -83,6 +83,8 @@ def dispatch(plan, how):
         stages.inputs(task.stage, task.options, task.promised)
     cluster, why = choose_cluster(how.cluster)
     if how.dry_run:
+        for task in plan.tasks:
+            stages.check_stores(task.stage, task.options)
         return _dry_run(plan, f"{cluster}{why}")
     if cluster == "slurm":
         _ask_slurm_first(plan)

@@ -1,5 +1,6 @@
 """python -m galaxycgan.submit on this machine: what it starts, what it refuses, what it says."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,7 +18,7 @@ from slurm_cluster import ROOT, galaxycgan, submit, write_survey
 
 from galaxycgan import config, resources
 from galaxycgan import submit as door
-from galaxycgan.cluster import guard, launch, local, ready, slurm
+from galaxycgan.cluster import guard, jobs, launch, local, ready, slurm, stages
 from galaxycgan.cluster.follow import Tail
 from galaxycgan.cluster.jobs import Job
 from galaxycgan.cluster.observe import observe
@@ -259,6 +260,64 @@ def test_a_signal_makes_the_stage_save_and_the_job_rest(here, stage):
     assert code == 75
     assert job.state()["state"] == "stopped"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("name, again", [("train_gan", True), ("evaluate", False)])
+def test_out_of_time_a_stage_that_keeps_nothing_fails_and_is_not_queued_for_ever(here, monkeypatch, name, again):
+    """Slurm's warning: what submitit's handler does with it is to queue the job again."""
+    queued, preempted = [], False
+
+    def interrupted(options, context):
+        signal.raise_signal(signal.SIGUSR2)
+        raise Interrupted
+
+    def queue_again(number, frame):
+        queued.append(number)
+        raise SystemExit
+
+    monkeypatch.setattr(config, "load", lambda name: interrupted)
+    monkeypatch.setattr(jobs, "slurm_job_id", lambda: "7")
+    monkeypatch.setattr(slurm, "preempted", lambda number: preempted)
+    before = signal.signal(signal.SIGUSR2, queue_again)
+    try:
+        Path("s.h5").touch()
+        Path("run").mkdir()
+        options = {
+            "train_gan": config.TrainGan(store="s.h5", run="out"),
+            "evaluate": config.Evaluate("s.h5", gan="run"),
+        }
+        options = dataclasses.replace(options[name], **({} if name == "train_gan" else {"out": "out"}))
+
+        def start(code):
+            job = JobDirectory("out/job")
+            with pytest.raises(SystemExit) if code is None else contextlib.nullcontext():
+                assert door.submit(name, options, config.Submit(cluster="debug")) == code
+            return job.state()["state"], job.state()["reason"]
+
+        if again:
+            assert start(None) == ("pending", "time limit or preemption: queued again")
+            assert queued == [signal.SIGUSR2]
+        else:
+            state, reason = start(1)
+            assert state == "failed" and "out of time" in reason and "time_minutes" in reason and not queued
+            preempted = True  # whoever was sent away for others' sake may come again
+            assert start(None)[0] == "pending" and queued
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
+@pytest.mark.parametrize("shards, shard, merge, kept", [(1, -1, 0, 0), (4, -1, 0, 1), (4, 2, 0, 0), (4, -1, 1, 0)])
+def test_a_catalog_keeps_the_shards_that_are_whole(shards, shard, merge, kept):
+    options = dataclasses.asdict(config.Generate(shards=shards, shard=shard, merge=bool(merge)))
+    assert stages.keeps_progress("generate", options) == bool(kept)
+
+
+def test_a_dry_run_refuses_what_the_submission_would(here, survey):
+    for name in ("a", "b"):
+        assert galaxycgan("convert", *survey, "--out", f"catalogs/{name}.h5", cwd=here).returncode == 0
+    for words, option in ((["train_gan"], "--store"), (["evaluate", "--synthetic", "catalogs/a.h5"], "--real")):
+        told = submit(*words, "--dry-run", cwd=here)
+        assert told.returncode == 2 and f"several stores, give one with {option}: catalogs/a.h5" in told.stderr
 
 
 def test_signals_that_come_while_python_imports_reach_the_stage(here):

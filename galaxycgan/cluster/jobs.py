@@ -29,6 +29,10 @@ TAKE_OVER_S = 1800.0
 #: Pauses between attempts to be queued again while Slurm's controller gives no answer.
 REQUEUE_PAUSES_S = (1.0, 4.0, 10.0)
 
+OUT_OF_TIME = (
+    "out of time: this stage can't go on where it was; raise time_minutes in the profile, or make a catalog in shards"
+)
+
 #: Free space below which a failure is most likely one of a full disk, in bytes.
 SCARCE_BYTES = 16 << 20
 
@@ -215,6 +219,11 @@ class Job:
             print("stopped as asked, state saved", flush=True)
             _finish(directory, "stopped", EXIT_STOPPED, "asked to stop")
             return EXIT_STOPPED
+        if not stages.keeps_progress(self.stage, self.options) and not slurm.preempted(slurm_job_id()):
+            # It would start from the beginning, run into the same limit, and be queued again for ever.
+            print(mistake_line(OUT_OF_TIME), file=sys.stderr, flush=True)
+            _finish(directory, "failed", EXIT_FAILED, OUT_OF_TIME)
+            return EXIT_FAILED
         print("warned of the time limit or of preemption: state saved, to be queued again", flush=True)
         directory.update_state(state="pending", reason="time limit or preemption: queued again")
         for pause_s in (*REQUEUE_PAUSES_S, None):

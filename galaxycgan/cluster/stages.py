@@ -192,7 +192,27 @@ def find_stores(stage, options):
         return options
     from galaxycgan.catalogs.store import find_store
 
-    return dataclasses.replace(options, **{name: str(find_store("")) for name in empty})
+    return dataclasses.replace(options, **{name: str(find_store("", f"--{name}")) for name in empty})
+
+
+def check_stores(stage, options):
+    """Refuse, as `find_stores` does, where an empty option may mean several stores; opens nothing elsewhere."""
+    if len(list(Path("catalogs").glob("*.h5"))) > 1:
+        find_stores(stage, options)
+
+
+def keeps_progress(stage, options):
+    """Tell whether a stage that is stopped goes on where it was; shards that are whole are kept too.
+
+    Parameters
+    ----------
+    stage : str
+    options : dict
+        The stage's own.
+    """
+    if stage == "generate":
+        return options["shards"] > 1 and options["shard"] < 0 and not options["merge"]
+    return stage in KEEP_PROGRESS
 
 
 def differences(stage, earlier, wanted):
