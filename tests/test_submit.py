@@ -282,11 +282,9 @@ def test_out_of_time_a_stage_that_keeps_nothing_fails_and_is_not_queued_for_ever
     try:
         Path("s.h5").touch()
         Path("run").mkdir()
-        options = {
-            "train_gan": config.TrainGan(store="s.h5", run="out"),
-            "evaluate": config.Evaluate("s.h5", gan="run"),
-        }
-        options = dataclasses.replace(options[name], **({} if name == "train_gan" else {"out": "out"}))
+        options = (
+            config.TrainGan(store="s.h5", run="out") if again else config.Evaluate(real="s.h5", gan="run", out="out")
+        )
 
         def start(code):
             job = JobDirectory("out/job")
