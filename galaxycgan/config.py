@@ -220,8 +220,9 @@ class Generate:
     columns: str = option("", "names in that table: photo_z=z_obs,log_mass=lmstar")
     noise: str = option(
         "",
-        "model: as in the training images; none; sigma:S or sigma:S1,S2,...: your own depth in nJy per pixel, one for"
-        " all bands or one each, with the training images' pixel correlation; empty: as the recipe says",
+        "model: as in the training images; none; sigma:S or sigma:S1,S2,...: your own sky noise in nJy per pixel, one"
+        " for all bands or one each, with the training images' pixel correlation, without the galaxies' photon noise;"
+        " empty: as the recipe says",
     )
     images: str = option(
         "both", "which images are kept; none: the table alone", choices=("both", "noisy", "noiseless", "none")
@@ -229,7 +230,9 @@ class Generate:
     images_per_file: int = option(
         0, "FITS: so many images in each of several files beside catalog.fits, for millions; 0: all in catalog.fits"
     )
-    strict: bool = option(False, "refuse labels outside what the GAN has seen, instead of flagging them")
+    strict: bool = option(
+        False, "make nothing where labels lie outside what the GAN has seen, instead of flagging them"
+    )
     shards: int = option(1, "make the catalog in so many parts, which outlive a crash; the result is the same")
     shard: int = option(-1, "make this one of them, from 0, and nothing else: for array jobs; -1: all, then merge them")
     merge: bool = option(False, "make none: only merge the shards that jobs made; a missing one is an error")
@@ -273,7 +276,7 @@ class Inject:
     zeropoint: str = option(
         "", "AB magnitude of one count, such as 27.0; empty: from FLUXMAG0 or MAGZERO of the header"
     )
-    poisson: bool = option(False, "add photon noise of the injected light; needs --gain")
+    poisson: bool = option(False, "add photon noise of the injected light; needs --gain or the header's GAIN")
     gain: float = option(0.0, "electrons per count; 0: GAIN of the header, where --poisson needs it")
     psf_fwhm: float = option(
         0.0, "PSF FWHM of the frame in arcsec; 0: PSFFWHM or SEEING of the header, else not compared"

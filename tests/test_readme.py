@@ -33,7 +33,7 @@ SMALL = {
 def commands(title):
     """The shell commands of the README's section, as lists of words."""
     section = (ROOT / "README.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
-    lines = "".join(re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)).splitlines()
+    lines = "".join(re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)).replace("\\\n", " ").splitlines()
     return [shlex.split(line, comments=True) for line in lines]
 
 
@@ -74,17 +74,28 @@ def test_the_commands_for_your_own_survey(workplace):
 
 def test_the_commands_for_stores_mocks_and_speed(tmp_path):
     (tmp_path / "catalogs").mkdir()
-    for seed, store in ((1, "survey"), (2, "field2")):
-        files = f"data/{store}"
+    for seed, store in ((1, "catalogs/survey.h5"), (2, "data/field2.h5")):
+        files = f"data/{seed}"
         run(["galaxycgan", "mock", "--n", "64", "--seed", str(seed), "--out", files], tmp_path)
         names = {"ids": "HSC_ids.npy", "images": "images.small.npy", "table": "2018_02_23-all_objects.csv"}
         options = [word for option, name in names.items() for word in (f"--{option}", f"{files}/{name}")]
-        run(["galaxycgan", "convert", "--bands", "g,r,i", *options, "--out", f"catalogs/{store}.h5"], tmp_path)
+        run(["galaxycgan", "convert", "--bands", "g,r,i", *options, "--out", store], tmp_path)
     (tmp_path / "cosmos.csv").write_text("z,log_mass,mag_i\n0.1,8.5,21.0\n0.2,9.5,20.5\n")
     for words in commands("Stores, mocks, speed"):
         run(words, tmp_path)
-    for name in ("catalogs/near.h5", "catalogs/both.h5", "near.vot", "data/cosmos/images.small.npy"):
+    for name in ("data/near.h5", "data/both.h5", "near.vot", "data/cosmos/images.small.npy"):
         assert (tmp_path / name).stat().st_size > 0, name
+
+
+def test_the_commands_that_ask_whether_generated_galaxies_help(tmp_path, survey_store, other_store):
+    for store, place in ((survey_store, "catalogs/survey.h5"), (other_store, "data/field2.h5")):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).symlink_to(store)
+    gan, classifier, study = commands("Do generated galaxies help a classifier?")
+    for words in (gan, classifier):
+        run(["0.5" if word == "0.25" else word for word in words], tmp_path)  # a quarter of 60 galaxies is too few
+    assert "15 study" in run([*study, "--dry-run"], tmp_path)
+    assert (tmp_path / "runs/classifier25/report.html").stat().st_size > 0
 
 
 def test_the_commands_for_catalogs_of_your_own(workplace):

@@ -101,8 +101,8 @@ def schechter(nodes, redshift, log_mass):
     Parameters
     ----------
     nodes : list of dict
-        For each of some redshifts, rising: redshift, log_m_star (log10 of solar masses), and alpha and phi (per Mpc^3
-        and dex) of each component. Between them the logarithm of the density is linear in redshift; beyond the first
+        For each of some redshifts, rising: redshift, log_m_star (log10 of solar masses), and alpha and phi (phi* in
+        Mpc^-3) of each component. Between them the logarithm of the density is linear in redshift; beyond the first
         and the last it stays.
     redshift, log_mass : arrays that broadcast
     """

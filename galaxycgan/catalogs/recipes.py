@@ -181,7 +181,7 @@ def _check_schechter(where, node):
     pairs = [node["alpha"], node["phi"]]
     lists = all(isinstance(pair, list) and pair and all(map(is_number, pair)) for pair in pairs)
     if not lists or len(node["alpha"]) != len(node["phi"]) or min(node["phi"]) <= 0:
-        raise UserError(f"{where}: alpha and phi (positive, per Mpc^3 and dex) need a number for each component")
+        raise UserError(f"{where}: alpha and phi (positive, phi* in Mpc^-3) need a number for each component")
     if not is_number(node["redshift"]) or node["redshift"] < 0 or not is_number(node["log_m_star"]):
         raise UserError(f"{where}: redshift (not negative) and log_m_star must be numbers")
 

@@ -14,11 +14,11 @@ COLUMNS = {
     "y": ("pix", "centre, the first pixel is 1", "pos.cartesian.y;instr.det"),
     "ra": ("deg", "right ascension", "pos.eq.ra"),
     "dec": ("deg", "declination", "pos.eq.dec"),
-    "flux_stamp": ("nJy", "all that was added of this galaxy", "phot.flux.density"),
+    "flux_stamp": ("nJy", "all that was added, painted neighbours too", "phot.flux.density"),
     "mag_stamp": ("mag", "AB", "phot.mag"),
     "flux_aper": ("nJy", "of it in the aperture", "phot.flux.density"),
     "mag_aper": ("mag", "AB", "phot.mag"),
-    "flux_neighbour": ("nJy", "other added galaxies in the aperture", "phot.flux.density"),
+    "flux_neighbour": ("nJy", "other added stamps in the aperture", "phot.flux.density"),
     "flux_frame": ("nJy", "the frame itself in the aperture, sky included", "phot.flux.density"),
     "border": ("nJy", "level per pixel subtracted from the stamp", "phot.flux.density"),
 }
