@@ -190,6 +190,7 @@ class TrainGan:
     fraction: float = option(
         1.0, "learn from this share of the training split, the same galaxies as a classifier with this --fraction"
     )  # fmt: skip
+    draw: int = option(0, "which galaxies make that share; as the classifier's --draw")
     fold: int = option(-1, "learn from the galaxies of a classifier with this --fold, from 0; -1: no cross-validation")
     folds: int = option(5, "number of folds")
     seed: int = option(0, "seed of weights, order, latents and noise")
@@ -324,6 +325,7 @@ class TrainClassifier:
         1.0, "learn from this share of the training split; smaller shares lie within larger ones. A GAN must have"
         " learned from exactly these galaxies"
     )  # fmt: skip
+    draw: int = option(0, "which galaxies make that share: another number, other galaxies")
     fold: int = option(-1, "cross-validation: test on this fold of training and validation split, from 0; -1: none")
     folds: int = option(5, "number of folds; a GAN must have been trained with the same --fold and --folds")
     epochs: int = option(200, "epochs at most")

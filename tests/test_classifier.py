@@ -9,6 +9,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from galaxycgan.catalogs.expression import evaluate
+from galaxycgan.catalogs.portion import portion
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import Classify, TrainClassifier, TrainGan
 from galaxycgan.context import Context
@@ -17,10 +18,9 @@ from galaxycgan.files import read_json
 from galaxycgan.generation.classify import classify
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.classifier import train_classifier
-from galaxycgan.training.classifier_data import SyntheticImages, read_splits
+from galaxycgan.training.classifier_data import SyntheticImages, read_split, read_splits
 from galaxycgan.training.classifier_loop import ClassifierTrainer
 from galaxycgan.training.gan import train_gan
-from galaxycgan.training.portion import portion
 
 TARGET = "photo_z < 0.4"
 CPU = torch.device("cpu")
@@ -186,6 +186,22 @@ def test_at_a_fraction_the_gan_must_have_learned_from_exactly_its_galaxies(optio
     finally:
         np.save(gan / "trained_on.npy", seen)
     assert read_json(tmp_path / "run/metrics.json")["galaxies"]["training"] == (split == 0).sum()
+
+
+def test_galaxies_that_lack_what_the_target_asks_for_are_left_out_and_counted(options, survey_files, tmp_path, capsys):
+    with GalaxyStore(survey_files.convert()) as store:
+        some = np.isin(survey_files.table["HSC_id"], store.ids[(store.split == 0) & (store.ids % 3 == 0)])
+    survey_files.table["sfr"] = np.where(some, np.nan, survey_files.table["photo_z"])
+    with GalaxyStore(survey_files.write().convert(overwrite=True)) as store:
+        missing = np.isnan(store.column("sfr"))
+        assert missing.any()
+        for text in ("sfr < 0.4", "not (sfr < 0.4)"):
+            split = read_split(store, text, np.flatnonzero(store.split == 0), "training")
+            assert not missing[split.rows].any() and split.incomplete == np.count_nonzero(missing & (store.split == 0))
+            assert np.array_equal(split.wanted.numpy() == 1, (store.column("sfr")[split.rows] < 0.4) ^ ("not" in text))
+    options = dataclasses.replace(options, store=str(store.path), target="sfr < 0.4", epochs=1)
+    train_classifier(options, Context())
+    assert "more lack a value that the target asks for: left out" in capsys.readouterr().out
 
 
 def test_a_survey_that_shares_training_galaxies_is_no_test(options, survey_store, tmp_path):

@@ -6,11 +6,11 @@ import torch
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from galaxycgan.catalogs.header import split_of
+from galaxycgan.catalogs.portion import portion
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import choose_threshold, curves, reliability, roc_auc, scores
 from galaxycgan.evaluation.classifier_report import confident_mistakes
 from galaxycgan.models.classifier_learning import augmented, class_weight, temperature_of
-from galaxycgan.training.portion import portion
 
 IDS = 43_150_000_000_000_001 + 7 * np.arange(20_000)
 SPLIT = split_of(IDS)
@@ -129,6 +129,9 @@ def test_smaller_fractions_lie_within_larger_ones_and_leave_the_other_splits_alo
     assert not ((parts[0.1] == 0) & (parts[0.25] != 0)).any()
     some = np.arange(0, len(IDS), 3)  # stable: the same galaxies whatever else is in the store
     assert np.array_equal(portion(IDS[some], SPLIT[some], 0.25), parts[0.25][some])
+    others = portion(IDS, SPLIT, 0.25, draw=1)
+    both = np.count_nonzero((others == 0) & (parts[0.25] == 0)) / np.count_nonzero(others == 0)
+    assert 0.2 < both < 0.3  # another draw: by chance a quarter is in both
 
 
 def test_folds_cover_training_and_validation_once_and_never_touch_the_test_split():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from galaxycgan.catalogs.portion import portion
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import Evaluate, Generate, TrainGan
 from galaxycgan.context import Context
@@ -237,14 +238,22 @@ def test_it_says_why_fewer_galaxies_are_compared_than_are_there(survey_store):
     with GalaxyStore(survey_store) as store:
         labelled = int((store.split >= 0).sum())
 
-        def chosen(n, made_from=""):
-            return Samples.of_catalog(store, made_from, n, np.random.default_rng(0), "catalog.h5")
+        def chosen(n, **card):
+            return Samples.of_catalog(store, card, n, np.random.default_rng(0), "catalog.h5")
 
         shared = chosen(labelled)
         assert len(shared.rows) == labelled // 3
-        assert f"{labelled // 3:,} galaxies are compared, not {labelled:,}: " in shared.fewer
+        assert f"{labelled // 3:,} galaxies are compared, not {labelled:,}: " in shared.remark
         # Asked for as many as there are, or for more than the survey has: nothing is held back.
-        assert not chosen(8).fewer and not chosen(10 * labelled, store.fingerprint).fewer
+        assert "not 8" not in chosen(8).remark and "learned from is unknown" in chosen(8).remark
+        of_this = {"store": {"fingerprint": store.fingerprint}}
+        assert not chosen(10 * labelled, **of_this).remark
+        # Those that it learned from are left out, whichever they were.
+        fold = {"fraction": 1.0, "fold": 1, "folds": 3}
+        compared = chosen(labelled, **of_this, training=fold | {"seed": 1}).rows
+        assert set(compared) == set(np.flatnonzero(portion(store.ids, store.split, **fold) > 0)) | set(
+            np.flatnonzero(store.split == 2)
+        )
 
 
 def test_a_catalog_with_its_generator_has_the_responses_too(catalog, gan, survey_store, tmp_path, command):

@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from galaxycgan.config import TrainGan
+from galaxycgan.config import Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
+from galaxycgan.generation.job import generate
 from galaxycgan.images.stretch import hsc_asinh_to_njy
 from galaxycgan.models.ancestor import AncestorCritic, AncestorGenerator, AncestorShape, to_display, to_njy
 from galaxycgan.models.painter import Painter
@@ -73,6 +74,8 @@ def test_it_resumes_to_the_bit_and_its_generator_makes_galaxies(options, tmp_pat
     assert all(torch.equal(one[name], other[name]) for name in one)
     images = Painter(tmp_path / "run", torch.device("cpu")).sample(np.array([[0.3, 9.0], [0.6, 10.0]]), seed=1)
     assert images.shape == (2, 3, 32, 32) and np.isfinite(images).all()
+    with pytest.raises(UserError, match="noise sigma:1.5: .* draws its noise with the galaxy; use model"):
+        generate(Generate(gan=str(tmp_path / "run"), out=str(tmp_path / "c"), n=64, noise="sigma:1.5"), Context())
 
 
 def test_a_run_of_one_objective_is_not_continued_with_the_other(options, tmp_path):

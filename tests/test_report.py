@@ -47,7 +47,7 @@ def example():
     found |= {"label_rmse.photo_z": record(1.3, 1.0), "two_sample_accuracy": record(0.6, 0.5)}
     return {
         "synthetic": None, "gan": "runs/<b>train_gan</b>", "real": "catalogs/survey.h5", "n": 356, "n_synthetic": 356,
-        "n_floor": 356, "fewer": "356 compared, not 500", "judged": False,
+        "n_floor": 356, "remark": "356 compared, not 500", "judged": False,
         "bands": ["g", "r", "i"], "columns": ["photo_z", "log_mass"], "created": "2026-01-02T03:04:05Z",
         "metrics": found, "left_out": {"memorisation": "unknown training set"},
         "goals": {"w1.mean": "met", "label_rmse.photo_z": "missed", "two_sample_accuracy": "off the floor"},

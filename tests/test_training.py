@@ -204,9 +204,21 @@ def test_a_compiler_that_gets_gradients_wrong_or_fails_is_told(options, monkeypa
     def broken(graph, inputs):
         raise RuntimeError("no compiler\nthat works")
 
-    for backend, message in ((doubled, "wrong gradients here .* train without it$"), (broken, "no compiler")):
+    def later(graph, inputs):
+        """Right for the first program of each network, wrong for what comes when its weights are at rest."""
+        programs.append(graph)
+        return doubled(graph, inputs) if len(programs) > 2 else graph.forward
+
+    programs, wrong = [], "wrong gradients here .* train without it$"
+    for backend, message in ((doubled, wrong), (later, "wrong gradients here .input 0"), (broken, "no compiler")):
         torch._dynamo.reset()
         monkeypatch.setattr(Trainer, "compile", functools.partialmethod(COMPILE, backend=backend))
         with pytest.raises(UserError, match=message) as error:
             train_gan(dataclasses.replace(options, compile=True, overwrite=True), Context())
         assert "\n" not in str(error.value)
+
+
+def test_weights_that_are_no_numbers_are_never_saved_though_the_losses_before_were_fine(options, tmp_path):
+    with pytest.raises(UserError, match="training diverged at image 16"):
+        train_gan(dataclasses.replace(options, lr=1e30, checkpoint_every=0.0), Context())
+    assert not (tmp_path / "run/checkpoint.pt").exists()

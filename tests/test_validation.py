@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted
@@ -105,3 +106,18 @@ def test_the_score_sees_what_is_wrong_with_a_generator():
         right.noise.log_sky += 0.2
     noisier = score(right)
     assert noisier["validation"] > best["validation"] and noisier["validation_w1"] > best["validation_w1"]
+
+
+def test_a_validation_galaxy_that_lacks_a_label_is_not_compared(survey_files, tmp_path):
+    """Labels beside redshift and mass are nobody's promise: some validation galaxies have none, or an unknown kind."""
+    with GalaxyStore(survey_files.convert()) as store:
+        held = np.isin(survey_files.table["HSC_id"], store.ids[store.split == 1])
+    survey_files.table["sfr"] = np.where(held & (np.arange(len(held)) % 2 == 0), np.nan, np.arange(len(held)))
+    survey_files.table["kind"] = np.where(held, 1 + np.arange(len(held)) % 2, 1 + 2 * (np.arange(len(held)) % 2))
+    store = survey_files.write().convert(overwrite=True)
+    options = TrainGan(
+        store=str(store), run=str(tmp_path / "run"), preset="tiny", images=32, batch=16, threads=1,
+        labels="log_mass,sfr,kind", categories="kind",
+    )  # fmt: skip
+    gan.train_gan(options, Context())
+    assert (tmp_path / "run/generator.safetensors").exists()

@@ -149,6 +149,24 @@ def evaluate(text, column, columns, n, option="--target"):
     return np.broadcast_to(result, n).copy()
 
 
+def incomplete(text, column, n):
+    """Return which rows lack a value (NaN, blank integer) in a column that a legal expression names: bool [n].
+
+    Parameters
+    ----------
+    text : str
+    column : callable
+        Returns the array [n] of a name.
+    n : int
+    """
+    found = np.zeros(n, dtype=bool)
+    for name in {node.id for node in ast.walk(ast.parse(text.strip(), mode="eval")) if isinstance(node, ast.Name)}:
+        values = np.asarray(column(name))
+        if values.dtype.kind in "iuf":
+            found |= np.isnan(_float(values.astype(np.int64) if values.dtype.kind in "iu" else values))
+    return found
+
+
 def fulfilled(target, columns, labels):
     """Return which rows of labels [n, label] fulfil a target over these columns: bool [n].
 

@@ -7,7 +7,7 @@ metrics.json, schema version 2::
     real, synthetic, gan     paths as given; gan is null where no generator was at hand
     bands, columns           bands of the images; labels that galaxies are compared at
     n, n_synthetic, n_floor  galaxies compared, and real ones of the second set
-    fewer                    why fewer galaxies are compared than were asked for and are there; '': they are not
+    remark                   what must be known of the galaxies that are compared; '': nothing
     judged                   false below 1,000 galaxies: report, do not judge
     metrics                  name -> {value, interval [16%, 84%], floor, floor_interval [16%, 84%], floor_scatter}
     left_out                 name -> why it was not computed
@@ -150,7 +150,7 @@ class Evaluation:
         if subject.painter:
             self.samples = Samples.of_run(store, subject.painter.run, config.n, self.random)
         else:
-            self.samples = Samples.of_catalog(store, subject.made_from, config.n, self.random, subject.path)
+            self.samples = Samples.of_catalog(store, subject.card, config.n, self.random, subject.path)
 
     def report(self):
         """Return the JSON values of the metrics."""
@@ -177,7 +177,7 @@ class Evaluation:
             "n": len(self.sets.real),
             "n_synthetic": len(self.sets.synthetic),
             "n_floor": len(self.sets.other),
-            "fewer": self.samples.fewer,
+            "remark": self.samples.remark,
             "judged": judged,
             "metrics": found,
             "left_out": self.judgement.left_out,
@@ -286,8 +286,8 @@ def _say(context, report, out):
     mean, worst = found["w1.mean"], found["w1.worst"]
     note = "" if report["judged"] else f" ({report['n']} galaxies: reported, not judged)"
     context.say(f"mean W1/sigma {mean['value']:.3f}, worst {worst['value']:.3f}, floor {mean['floor']:.3f}{note}")
-    if report["fewer"]:
-        context.say(report["fewer"])
+    if report["remark"]:
+        context.say(report["remark"])
     for part in report["mass_response"]:
         context.say(
             f"z = {part['at']:.2f}: brighter with mass for {part['monotone']:.0%} of latents; slope "

@@ -102,7 +102,7 @@ def _heading(report):
     judged = "" if report["judged"] else (
         "<p><strong>Fewer than 1,000 galaxies of a kind: the numbers are reported, not judged.</strong></p>"
     )  # fmt: skip
-    fewer = f"<p>{html.escape(report['fewer'])}.</p>" if report["fewer"] else ""
+    remark = f"<p>{html.escape(report['remark'])}.</p>" if report["remark"] else ""
     return (
         f"<header><h1>{html.escape(_title(report))}</h1>"
         f"<p>{report['n_synthetic']:,} generated galaxies against {report['n']:,} real ones of "
@@ -110,7 +110,7 @@ def _heading(report):
         f"{html.escape(', '.join(report['columns']))}. {report['created']}</p>"
         f'<p><span class="badge met">✓ {met} goals met</span>'
         f'<span class="badge missed">✗ {missed} missed</span>{open_}</p>'
-        f"{judged}{fewer}"
+        f"{judged}{remark}"
         '<nav><a href="#goals">Goals</a><a href="#real_and_generated">Galaxies</a>'
         '<a href="#distributions">Distributions</a><a href="#relations">Counts and relations</a>'
         '<a href="#numbers">All numbers</a><a href="#made">How made</a></nav>'

@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 
+from galaxycgan.catalogs.portion import PORTION, TRAIN, portion
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.errors import UserError
 from galaxycgan.files import read_json
@@ -29,7 +30,8 @@ class Samples:
     store : GalaxyStore
         That the generator is judged on.
     rows : int array [n]
-        Galaxies of it that the generator never saw and that it is compared with.
+        Galaxies of it that the generator never learned from and that it is compared with. Validation galaxies, which
+        chose among its checkpoints, are such.
     others : int array [m]
         Another, disjoint set of real galaxies of it: the floor. Unseen ones come first, but between real galaxies it
         does not matter what the generator has seen.
@@ -39,8 +41,8 @@ class Samples:
         Galaxies in neither set, at most `MOST_TAUGHT`, that regressors learn from; None: too few.
     training : tuple (GalaxyStore, int array) or None
         What the generator learned from, where it is at hand.
-    fewer : str
-        Why fewer galaxies are compared than were asked for and are there; '': they are not.
+    remark : str
+        What a reader must know of the choice; '': nothing.
     """
 
     store: GalaxyStore
@@ -49,7 +51,7 @@ class Samples:
     others_unseen: bool
     teachers: tuple | None
     training: tuple | None
-    fewer: str = ""
+    remark: str = ""
 
     @classmethod
     def of_run(cls, store, run, n, random):
@@ -75,20 +77,26 @@ class Samples:
         return cls._split(store, known, training, n, random, run)
 
     @classmethod
-    def of_catalog(cls, store, made_from, n, random, path):
+    def of_catalog(cls, store, card, n, random, path):
         """Choose at most n galaxies to compare a catalog with, whose generator is not at hand.
 
         Parameters
         ----------
-        made_from : str
-            Fingerprint of the store that the generator learned from; '': unknown. Where it is this store, only its
-            test galaxies are compared.
+        card : dict
+            The generator's, as the catalog tells it. Where it learned from this store, its training galaxies are known
+            and left out.
         path : Path
             Of the catalog, for messages.
         """
-        own = made_from == store.fingerprint
-        known = store.split == 0 if own else np.zeros(store.n, dtype=bool)
-        return cls._split(store, known, (store, np.flatnonzero(known)) if own else None, n, random, path)
+        if card.get("store", {}).get("fingerprint") != store.fingerprint:
+            chosen = cls._split(store, np.zeros(store.n, dtype=bool), None, n, random, path)
+            unknown = (
+                f"which galaxies the generator of {path} learned from is unknown here; --gan names its run directory"
+            )
+            return dataclasses.replace(chosen, remark="; ".join(filter(None, (unknown, chosen.remark))))
+        options = {name: card["training"][name] for name in PORTION if name in card.get("training", {})}
+        known = portion(store.ids, store.split, **options) == TRAIN
+        return cls._split(store, known, (store, np.flatnonzero(known)), n, random, path)
 
     @classmethod
     def _split(cls, store, known, training, n, random, what):
@@ -101,7 +109,7 @@ class Samples:
         # Without training galaxies the teachers come out of the same store.
         parts = 1 if training else 3
         asked, n = n, min(n, max(len(unseen) // parts, SMALLEST))
-        fewer = "" if n == min(asked, len(unseen)) else (
+        remark = "" if n == min(asked, len(unseen)) else (
             f"{n:,} galaxies are compared, not {min(asked, len(unseen)):,}: what the generator learned from is not at"
             f" hand, so the {len(unseen):,} of {store.path} are shared with the second set and those that teach the"
             " regressors"
@@ -111,7 +119,7 @@ class Samples:
         source, rows = training or (store, rest)
         rows = np.setdiff1d(rows, others) if source is store else rows
         teachers = (source, rows[spread(len(rows), MOST_TAUGHT)]) if len(rows) >= LEAST_TAUGHT else None
-        return cls(store, np.sort(unseen[:n]), np.sort(others), len(unseen) >= 2 * n, teachers, training, fewer)
+        return cls(store, np.sort(unseen[:n]), np.sort(others), len(unseen) >= 2 * n, teachers, training, remark)
 
     def searched(self):
         """Return (store, rows) of the training galaxies that are searched for copies, None where unknown."""

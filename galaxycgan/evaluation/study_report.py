@@ -89,8 +89,10 @@ def _table(report):
         )
     return (
         f'<section id="table"><h2>All ways of training</h2><p>Baseline: {html.escape(report["baseline"])}. Differences '
-        "are paired: the same test galaxies and seeds on both sides. 95% intervals from draws of test galaxies and "
-        f"seeds; undecided: the interval holds 0 and is wider than {WIDEST}.</p>"
+        "are paired: the same test galaxies and seeds on both sides; each seed has its own draw of training galaxies. "
+        "95% intervals from draws of test galaxies and seeds; undecided: the interval holds 0 and is wider than "
+        f"{WIDEST}. The validation galaxies, all of them at every share, chose the GANs' weights and the"
+        " classifiers' epoch and calibration.</p>"
         f'<table class="cards"><thead><tr><th scope="col">share, way of training</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></section>"
     )

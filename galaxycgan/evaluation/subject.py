@@ -71,8 +71,8 @@ class CatalogSubject:
         self.file = reader(self.path)
         made = self.file.provenance
         self.generator_sha256 = made.get("request", {}).get("generator_sha256", "")
-        self.made_from = made.get("generator", {}).get("store", {}).get("fingerprint", "")
-        asked = made.get("generator", {}).get("conditioning", {}).get("columns", DEFAULT_LABELS)
+        self.card = made.get("generator", {})
+        asked = self.card.get("conditioning", {}).get("columns", DEFAULT_LABELS)
         self.columns = tuple(asked)
         _need_columns(self.file, self.columns, "which galaxies are compared at")
         self.identity = {"synthetic": self.file.fingerprint}

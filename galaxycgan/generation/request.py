@@ -69,6 +69,8 @@ class Request:
         sigma = noise_sigma(self.recipe.noise)
         if sigma is None:
             return None
+        if not self.painter.generator.noise.separate:
+            raise UserError(f"noise {self.recipe.noise}: {self.painter.run} draws its noise with the galaxy; use model")
         if len(sigma) not in (1, len(self.bands)):
             raise UserError(
                 f"noise {self.recipe.noise}: {len(sigma)} values for {len(self.bands)} bands"

@@ -43,6 +43,8 @@ class AncestorShape:
 class DrawnNoise(nn.Module):
     """Stands where a noise layer does: this network draws the noise itself, as strong as in the training images."""
 
+    separate = False
+
     def __init__(self, n_bands):
         super().__init__()
         self.n_bands = n_bands

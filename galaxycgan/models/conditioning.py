@@ -119,6 +119,18 @@ class Conditioning:
         ]
         return np.concatenate(parts, 1).astype(np.float32)
 
+    def legal(self, labels):
+        """Tell which rows of labels [n, column] the networks can take: bool [n].
+
+        Numbers must be finite, and positive where their logarithm is taken; categories those of training galaxies.
+        """
+        labels = np.asarray(labels, dtype=np.float64)
+        fits = np.isfinite(labels) & ((labels > 0) | ~np.array(self.logarithmic))
+        for k, values in enumerate(self.categories):
+            if values:
+                fits[:, k] = np.isin(labels[:, k], values)
+        return fits.all(1)
+
     def _one_of(self, column, labels):
         """Return a 1 among zeros for each label; NaN where there is none."""
         values = np.array(self.categories[column])

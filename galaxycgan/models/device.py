@@ -42,7 +42,8 @@ def choose_precision(name, device):
     if name != "auto":
         return getattr(torch, name), "as asked"
     if device.type == "cuda":
-        fits = torch.cuda.is_bf16_supported()
+        with torch.cuda.device(device):  # emulated it would be slower than float32
+            fits = torch.cuda.is_bf16_supported(including_emulation=False)
         return (torch.bfloat16, "this GPU has bfloat16 units") if fits else (torch.float32, "this GPU has no bfloat16")
     if cpu_has_bfloat16():
         return torch.bfloat16, "this CPU has bfloat16 dot products: twice as fast"

@@ -27,6 +27,9 @@ class CorrelatedNoise(nn.Module):
         Number of bands.
     """
 
+    #: Whether the noise can be another one than the training images'.
+    separate = True
+
     def __init__(self, n_bands):
         super().__init__()
         self.log_sky = nn.Parameter(torch.zeros(n_bands))

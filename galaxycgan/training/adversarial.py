@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from galaxycgan.models.blocks import arcsinh
-from galaxycgan.models.compiled import compile_network
+from galaxycgan.models.compiled import compile_network, input_gradients, weight_gradients
 from galaxycgan.models.device import autocast
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator
@@ -96,12 +96,22 @@ class Trainer:
         """Have torch.compile fuse the operations of generator and critic; see `compile_network`."""
         latent, white = self.random_inputs()
         conditions = torch.randn(len(latent), self.generator.shape.n_conditions, device=self.device)
+        with torch.no_grad(), autocast(self.device, self.dtype):
+            seen = self.critic.observe(self.generator.observe(*self.generator(latent, conditions), white))
+        some = len(latent) // GALAXIES_PER_LABEL
+
+        # As the loss does, these look at bright and faint pixels alike.
+        def paints(call):
+            return arcsinh(call(latent, conditions)[0]).square().mean()
+
+        def judges(call, images=seen):
+            return call(*images, conditions[: len(images[0])]).square().mean()
+
         with autocast(self.device, self.dtype):
-            # As the loss does, both look at bright and faint pixels alike.
-            compile_network(self.generator, lambda call: arcsinh(call(latent, conditions)[0]).square().mean(), backend)
-            with torch.no_grad():
-                seen = self.critic.observe(self.generator.observe(*self.generator(latent, conditions), white))
-            compile_network(self.critic, lambda call: call(*seen, conditions).square().mean(), backend)
+            compile_network(self.generator, [weight_gradients(self.generator, paints)], backend)
+            # For its own step it sees real and generated galaxies; for the generator's, these alone.
+            first = input_gradients(self.critic, [part[:some] for part in seen], judges)
+            compile_network(self.critic, [weight_gradients(self.critic, judges), first], backend)
 
     @property
     def photometer(self):

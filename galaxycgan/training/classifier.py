@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxycgan.catalogs.portion import NO_FOLD, check_portion, use_portion
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
@@ -35,14 +36,13 @@ from galaxycgan.training.classifier_data import NAMES, SyntheticImages, read_spl
 from galaxycgan.training.classifier_loop import FOR_SCALES, ClassifierTrainer
 from galaxycgan.training.classifier_model import MODEL, probabilities, save_classifier
 from galaxycgan.training.noise import noise_of
-from galaxycgan.training.portion import NO_FOLD, check_portion, use_portion
 
 SCHEMA, SCHEMA_VERSION = "galaxycgan-classifier", 1
 METRICS, PREDICTIONS = "metrics.json", "predictions.npz"
 #: Options that change the network: the same in a run and its resumption.
 IDENTITY = (
-    "augment", "synthetic_share", "synthetic_filter", "target", "preset", "class_weight", "fraction", "fold", "folds",
-    "patience", "batch", "lr", "seed",
+    "augment", "synthetic_share", "synthetic_filter", "target", "preset", "class_weight", "fraction", "draw", "fold",
+    "folds", "patience", "batch", "lr", "seed",
 )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def train_classifier(config, context):
     run = Path(config.run)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(GalaxyStore(find_store(config.store)))
-        use_portion(store, config.fraction, config.fold, config.folds)
+        use_portion(store, config)
         survey = stack.enter_context(GalaxyStore(config.test)) if config.test else None
         request = _request(config, store, survey)
         if _is_done(run, request, config, context):
@@ -88,7 +88,7 @@ def train_classifier(config, context):
 
 
 def _check(config):
-    check_at_least(config, epochs=1, patience=1, batch=2, seed=0, lr=1e-12, purity=0.0)
+    check_at_least(config, draw=0, epochs=1, patience=1, batch=2, seed=0, lr=1e-12, purity=0.0)
     check_portion(config.fraction, config.fold, config.folds)
     if not 0 < config.synthetic_share <= 1:
         raise UserError(f"--synthetic-share {config.synthetic_share}: must be above 0 and at most 1")
@@ -163,7 +163,9 @@ class _Job:
         """Say what it learns from."""
         kinds = ", ".join(f"{len(split.ids):,} {NAMES[k]}" for k, split in enumerate(self.splits))
         more = f"; judged on {len(self.judged['survey'].ids):,} of {self.survey.path} too" if self.survey else ""
-        return f"{self.store.path}: {kinds} galaxies; {self.splits[0].wanted.mean():.0%} wanted{more}"
+        left_out = sum(split.incomplete for split in (*self.splits, *([self.judged["survey"]] if self.survey else [])))
+        less = f"; {left_out:,} more lack a value that the target asks for: left out" if left_out else ""
+        return f"{self.store.path}: {kinds} galaxies; {self.splits[0].wanted.mean():.0%} wanted{more}{less}"
 
     def judge(self, run):
         """Calibrate, choose the threshold, write model, predictions and report; return what metrics.json holds."""

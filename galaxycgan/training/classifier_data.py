@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import torch
 
-from galaxycgan.catalogs.expression import evaluate, fulfilled
+from galaxycgan.catalogs.expression import evaluate, fulfilled, incomplete
 from galaxycgan.catalogs.populations import Recipe, draw_labels
+from galaxycgan.catalogs.portion import TEST, TRAIN, VALIDATION
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.evaluation.features import FeatureSpace
 from galaxycgan.models.painter import Painter
 from galaxycgan.models.release import check_images, load_trained_on
 from galaxycgan.randomness import generator
-from galaxycgan.training.portion import TEST, TRAIN, VALIDATION
 
 NAMES = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 #: Scatter of asked labels around the training galaxies', in standard deviations of these.
@@ -36,24 +36,29 @@ class Split:
     ids : int64 array [n]
     rows : int array [n]
         Of the store.
+    incomplete : int
+        Galaxies that are left out: they lack a value that the target asks for.
     """
 
     images: torch.Tensor
     wanted: torch.Tensor
     ids: np.ndarray
     rows: np.ndarray
+    incomplete: int = 0
 
 
 def read_split(store, target, rows, name):
     """Read the galaxies at `rows` of a store; both kinds must be among them."""
-    kinds = evaluate(target, store.column, store.columns, store.n)[rows]
+    kinds = evaluate(target, store.column, store.columns, store.n)
+    known = rows[~incomplete(target, store.column, store.n)[rows]]
+    left_out, rows, kinds = len(rows) - len(known), known, kinds[known]
     if kinds.all() or not kinds.any():
         raise UserError(
             f"{store.path}: of the {len(rows)} galaxies in the {name} split {kinds.sum()} fulfil '{target}'; "
             "a classifier needs galaxies of both kinds in each split: try another --target or more data"
         )
     images = torch.from_numpy(store.images(rows))
-    return Split(images, torch.from_numpy(kinds.astype(np.float32)), store.ids[rows], rows)
+    return Split(images, torch.from_numpy(kinds.astype(np.float32)), store.ids[rows], rows, left_out)
 
 
 def read_splits(store, target):

@@ -55,7 +55,8 @@ def resident_bytes(device):
         return int(RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0])
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     granted = int(os.environ.get("SLURM_MEM_PER_NODE", 0)) << 20  # Slurm kills a job that takes more than it asked for
-    return int(RESIDENT_SHARE * min(memory, granted or memory))
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes of this training on this node, with a set each
+    return int(RESIDENT_SHARE * min(memory, granted or memory) / sharing)
 
 
 class RealImages:
@@ -81,9 +82,20 @@ class RealImages:
         self.store, self.rows, self.device = store, rows, device
         self.unit = unit_njy.to(device)[:, None, None]
         size = len(rows) * len(store.bands) * store.size**2 * 4
-        self.resident = self._to_device(store.images(rows)) if size <= budget_bytes else None
+        self.resident = self._all() if size <= budget_bytes else None
         self._reader = ThreadPoolExecutor(1) if self.resident is None else None
         self._ahead = None
+
+    def _all(self):
+        """Return all images on the device, copied piece by piece: never more than a piece of them lies elsewhere."""
+        shape = len(self.store.bands), self.store.size, self.store.size
+        images = torch.empty(len(self.rows), *shape, dtype=torch.float32, device=self.device)
+        done = 0
+        for _, piece in self.store.pieces(rows=self.rows):
+            images[done : done + len(piece)] = torch.from_numpy(piece).to(self.device)
+            images[done : done + len(piece)] /= self.unit
+            done += len(piece)
+        return images
 
     def _to_device(self, images):
         images = torch.from_numpy(images)

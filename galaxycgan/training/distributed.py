@@ -92,6 +92,8 @@ def team_of(device, batch):
         return
     if batch % size or batch // size < 2:
         raise UserError(f"--batch {batch}: must be a multiple of the {size} processes, with 2 images or more for each")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # messages go by the current GPU, which is the first one in every process
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Team(dist.get_rank(), size)

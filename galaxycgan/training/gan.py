@@ -6,6 +6,7 @@ import math
 import numpy as np
 import torch
 
+from galaxycgan.catalogs.portion import TRAIN, use_portion
 from galaxycgan.catalogs.schema import is_measured
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.checks import check_at_least
@@ -22,7 +23,6 @@ from galaxycgan.training.dataset import RealImages, resident_bytes
 from galaxycgan.training.distributed import device_of, team_of
 from galaxycgan.training.loop import Loop
 from galaxycgan.training.noise import noise_of
-from galaxycgan.training.portion import TRAIN, use_portion
 from galaxycgan.training.predictor import PredictorTrainer
 from galaxycgan.training.validation import Looks
 
@@ -36,7 +36,8 @@ OBJECTIVES = {
 }
 #: Options that change the result: the same in a run and its resumption.
 IDENTITY = (
-    "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "fold", "folds", "seed", "compile",
+    "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "draw", "fold", "folds", "seed",
+    "compile",
 )  # fmt: skip
 
 
@@ -101,11 +102,12 @@ def _open_run(config, identity, context, team):
         raise UserError(
             f"{run}: holds a trained generator without its checkpoint; choose another --run, or --overwrite"
         )
-    fresh = config.overwrite or not checkpoint.exists()
-    team.wait()  # one process removes what others have not seen yet
+    # The first process decides for all, and removes: others may look before or after it, and be told otherwise.
+    fresh = bool(team.largest(float(team.leads and (config.overwrite or not checkpoint.exists())))[0])
     if fresh:
-        for name in (CHECKPOINT, METRICS, CARD, WEIGHTS):
+        for name in (CHECKPOINT, METRICS, CARD, WEIGHTS) if team.leads else ():
             (run / name).unlink(missing_ok=True)
+        team.wait()
         return run, None
     state = load_checkpoint(checkpoint)
     theirs = state["identity"]
@@ -147,11 +149,13 @@ def train_gan(config, context):
     device = choose_device(device_of(config.device))
     dtype, reason = choose_precision(config.precision, device)
     config = _with_defaults(config)
-    check_at_least(config, images=1, max_minutes=0.0, batch=2, lr=1e-12, gamma=0.0, seed=0, checkpoint_every=0.0)
+    check_at_least(
+        config, draw=0, images=1, max_minutes=0.0, batch=2, lr=1e-12, gamma=0.0, seed=0, checkpoint_every=0.0
+    )
     with team_of(device, config.batch) as team, GalaxyStore(find_store(config.store)) as store:
         if not team.leads:
             context = context.muted()
-        use_portion(store, config.fraction, config.fold, config.folds)
+        use_portion(store, config)
         columns = _label_columns(config.labels, store)
         rows = np.flatnonzero(store.split == TRAIN)
         _check(store, rows)

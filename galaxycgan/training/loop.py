@@ -16,6 +16,8 @@ from galaxycgan.training.sampler import Sampler
 RECORD_EVERY_IMAGES = 2048
 #: So often in a run the generator is looked at; of the ticks in the second half the best is released.
 TICKS = 20
+#: Parts of a trainer's state whose numbers must be finite.
+NETWORKS = ("generator", "critic", "averaged")
 
 
 class Loop:
@@ -126,9 +128,13 @@ class Loop:
 
     def _save(self, report, finished=False):
         self._refuse_divergence(self._values(report))
+        trained = self.trainer.state()
+        # Losses are those of before the last step: it may have spoiled the weights.
+        if not all(torch.isfinite(tensor).all() for name in NETWORKS for tensor in trained.get(name, {}).values()):
+            self._refuse_divergence({"weights": math.nan})
         if not self.team.leads:
             return
-        state = {"trainer": self.trainer.state(), "identity": self.identity, "seconds": self.seconds()}
+        state = {"trainer": trained, "identity": self.identity, "seconds": self.seconds()}
         state |= {"best": self.best, "ticked": self.ticked, "finished": finished}
         save_checkpoint(self.directory / CHECKPOINT, state)
 

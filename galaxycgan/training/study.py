@@ -16,6 +16,7 @@ the one that ends last finds all elements done, and writes the table.
 import csv
 import dataclasses
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -132,8 +133,9 @@ def _open(run, request, own, config):
     """Make the directory, or refuse one of another study; a part forgets its own elements alone."""
     path = run / REQUEST
     if config.overwrite:
+        # All of it: what an interruption leaves to be done later must not be taken for done.
         for element in own:
-            (element.place(run) / DONE).unlink(missing_ok=True)
+            shutil.rmtree(element.place(run), ignore_errors=True)
     elif path.exists():
         earlier = read_json(path)
         for name, value in request.items():
@@ -156,8 +158,9 @@ def _do(element, run, arms, request, config, context):
     context.say(
         f"{place}: {len(arms)} classifiers" + (" and a GAN" if any("gan" in arm.augment for arm in arms) else "")
     )
-    common = {name: getattr(config, name) for name in ("store", "threads", "device", "overwrite")}
-    common |= {"fraction": element.fraction, "seed": element.seed}
+    common = {name: getattr(config, name) for name in ("store", "threads", "device")}
+    # Which galaxies make a small share matters as much as all else that a seed decides: each seed has its own.
+    common |= {"fraction": element.fraction, "draw": element.seed, "seed": element.seed}
     if any("gan" in arm.augment for arm in arms):
         gan = TrainGan(run=str(place / "gan"), preset=config.preset, images=config.gan_images, **common)
         train_gan(gan, context)

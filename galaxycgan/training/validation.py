@@ -43,7 +43,9 @@ class Looks:
     @classmethod
     def of(cls, store, conditioning, trainer, run):
         """Look at the validation split of a store, or only show pictures of the training split where that is small."""
-        held, train = np.flatnonzero(store.split == 1), np.flatnonzero(store.split == 0)
+        # Labels of validation galaxies are nobody's promise: some may be missing, or of a kind that training has not.
+        legal = conditioning.legal(store.labels(conditioning.columns))
+        held, train = np.flatnonzero((store.split == 1) & legal), np.flatnonzero(store.split == 0)
 
         def compared(rows):
             unit = trainer.generator.flux_unit_njy[:, None, None]

@@ -13,6 +13,8 @@ TRAIN, VALIDATION, TEST = SPLITS["train"], SPLITS["val"], SPLITS["test"]
 #: Salts of the hashes, each independent of the split's own.
 FRACTION_SALT, FOLD_SALT, STOP_SALT = "galaxycgan-fraction-1", "galaxycgan-fold-1", "galaxycgan-stop-1"
 NO_FOLD = -1
+#: Options of the runs that learn from a portion, which are those of `portion`.
+PORTION = ("fraction", "draw", "fold", "folds")
 
 
 def check_portion(fraction, fold, folds):
@@ -25,7 +27,7 @@ def check_portion(fraction, fold, folds):
         raise UserError(f"--fold {fold}: of --folds {folds} they are 0 to {folds - 1}")
 
 
-def portion(ids, split, fraction=1.0, fold=NO_FOLD, folds=5):
+def portion(ids, split, fraction=1.0, fold=NO_FOLD, folds=5, draw=0):
     """Return the split that a run works with.
 
     Parameters
@@ -34,11 +36,13 @@ def portion(ids, split, fraction=1.0, fold=NO_FOLD, folds=5):
     split : int8 array [n]
         The store's.
     fraction : float
-        Share of the training galaxies that is kept. Smaller shares lie within larger ones. The others get split -1.
+        Share of the training galaxies that is kept. The others get split -1.
     fold, folds : int
         Cross-validation on training and validation split together: galaxies of the fold are the test split, and of the
         others as many as the store has stop the training early. The store's own test galaxies are left out of it all.
         fold -1: none.
+    draw : int
+        Which galaxies make the share. Smaller shares of one draw lie within larger ones.
 
     Returns
     -------
@@ -60,13 +64,17 @@ def portion(ids, split, fraction=1.0, fold=NO_FOLD, folds=5):
         split[usable] = np.where(_below(ids[usable], STOP_SALT, stopping), VALIDATION, TRAIN)
         split[usable & (split_of(ids, FOLD_SALT, (fold / folds, 1 / folds, 0.0)) == 1)] = TEST
     if fraction < 1:
-        split[(split == TRAIN) & ~_below(ids, FRACTION_SALT, fraction)] = NO_SPLIT
+        salt = f"{FRACTION_SALT}-draw-{draw}" if draw else FRACTION_SALT
+        split[(split == TRAIN) & ~_below(ids, salt, fraction)] = NO_SPLIT
     return split
 
 
-def use_portion(store, fraction=1.0, fold=NO_FOLD, folds=5):
-    """Let a store show the split of a portion in place of its own; return the store. The file is not changed."""
-    store.split = portion(store.ids, store.split, fraction, fold, folds)
+def use_portion(store, config):
+    """Let a store show the split of a portion in place of its own; return the store. The file is not changed.
+
+    `config` has the options fraction, draw, fold and folds.
+    """
+    store.split = portion(store.ids, store.split, **{name: getattr(config, name) for name in PORTION})
     return store
 
 
