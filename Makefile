@@ -16,8 +16,10 @@ WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Python compiles what it imports when it first does; compiling all of every package takes longer than the installation.
+# pip compiles one file after the other, which takes longer than the installation: all cores do it at the end. (Without it,
+# where PYTHONDONTWRITEBYTECODE is set, each start of Python would take half a minute.) Not every file of others compiles.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
+COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 RUN := $(BIN)/python -m galaxycgan
 SUBMIT := $(BIN)/python -m galaxycgan.submit
 
@@ -82,10 +84,12 @@ $(VENV)/.torch:
 
 $(VENV)/.demo: $(VENV)/.torch setup.py
 	$(INSTALL) --editable '.[mock,plots]'
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch setup.py
 	$(INSTALL) --editable '.[all]'
+	@$(COMPILE)
 	@touch $@ $(VENV)/.demo
 
 # Removes the environment; survey files, stores, runs and catalogs stay.
