@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 # pip compiles one file after the other, which takes longer than the installation: all cores do it at the end. (Without it,
 # where PYTHONDONTWRITEBYTECODE is set, each start of Python would take half a minute.) Not every file of others compiles.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
-COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib >/dev/null 2>&1 || true
 RUN := $(BIN)/python -m galaxycgan
 SUBMIT := $(BIN)/python -m galaxycgan.submit
 
