@@ -11,8 +11,9 @@ GALAXIES ?= 1000
 EPOCHS ?= 15
 TARGET ?= 8 < log_mass < 9 and photo_z < 0.15
 CLUSTER ?= auto
-# Processes that test, each on one core; the tests on a cluster, which mostly wait, run beside them.
+# Processes that test, each on one core; the tests on a cluster, which mostly wait, run beside them, one after the other.
 WORKERS ?= 2
+SLURM_WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,14 +50,14 @@ test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@mkdir -p build
-	@$(MAKE) --no-print-directory test-slurm >build/test-slurm.log 2>&1 & cluster=$$!; \
+	@$(MAKE) --no-print-directory test-slurm SLURM_WORKERS=1 >build/test-slurm.log 2>&1 & cluster=$$!; \
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore-glob='*/test_slurm*' $(PYTEST); rest=$$?; \
 	wait $$cluster; cluster=$$?; cat build/test-slurm.log; exit $$((rest || cluster))
 
-# The tests on real Slurms that they bring up themselves, two at a time: submission, arrays, pipelines, faults made on
-# purpose. Longest file first.
+# The tests on real Slurms that they bring up themselves, SLURM_WORKERS at a time: submission, arrays, pipelines, faults
+# made on purpose. Longest file first.
 test-slurm: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(SLURM_WORKERS) --dist loadfile --no-loadscope-reorder \
 		tests/test_slurm_faults.py tests/test_slurm.py tests/test_slurm_guide.py
 
 # The generator that comes with the package, from nothing: 45 CPU minutes. It learns from one mock and is judged on another.
