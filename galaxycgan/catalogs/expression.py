@@ -160,10 +160,11 @@ def incomplete(text, column, n):
     n : int
     """
     found = np.zeros(n, dtype=bool)
-    for name in {node.id for node in ast.walk(ast.parse(text.strip(), mode="eval")) if isinstance(node, ast.Name)}:
-        values = np.asarray(column(name))
-        if values.dtype.kind in "iuf":
-            found |= np.isnan(_float(values.astype(np.int64) if values.dtype.kind in "iu" else values))
+    named = {node.id: node for node in ast.walk(ast.parse(text.strip(), mode="eval")) if isinstance(node, ast.Name)}
+    for node in named.values():
+        values = _Evaluator(column, named).visit(node)
+        if values.dtype.kind in "if":
+            found |= np.isnan(_float(values))
     return found
 
 

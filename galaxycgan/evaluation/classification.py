@@ -8,6 +8,8 @@ import numpy as np
 
 DRAWS = 500
 INTERVAL = (0.025, 0.975)
+#: Standard deviations from the mean that hold 95% of a normal distribution.
+NORMAL_95 = 1.96
 #: Bins of equal width of the reliability diagram and of the calibration error.
 BINS = 10
 #: Numbers in memory at a time: draws times galaxies.

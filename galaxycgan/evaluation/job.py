@@ -30,6 +30,7 @@ from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import goals, page, pictures
+from galaxycgan.evaluation.classification import NORMAL_95
 from galaxycgan.evaluation.judge import Galaxies, Sets, judge
 from galaxycgan.evaluation.resampling import DRAWS, FEW_DRAWS, record
 from galaxycgan.evaluation.response import FEW_LATENTS, LATENTS, responses, summary
@@ -57,8 +58,6 @@ PARTS = {
 }  # fmt: skip
 #: Of each kind at least, where a classifier is to tell two kinds.
 FEWEST_OF_A_KIND = 10
-#: Standard deviations from the mean that hold 95% of a normal distribution.
-NORMAL_95 = 1.96
 #: Of a response, what is only for the plot.
 FOR_PLOTS = ("moved", "mag", "window")
 

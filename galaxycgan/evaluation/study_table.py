@@ -10,11 +10,9 @@ import dataclasses
 import numpy as np
 from scipy.special import stdtrit
 
-from galaxycgan.evaluation.classification import LARGEST_PIECE, interval, roc_auc, weights
+from galaxycgan.evaluation.classification import INTERVAL, LARGEST_PIECE, NORMAL_95, interval, roc_auc, weights
 
 DRAWS = 1000
-#: Standard deviations from the mean that hold 95% of a normal distribution.
-NORMAL_95 = 1.959964
 #: An interval that holds 0 and is wider than this leaves it open which way is better.
 WIDEST = 0.01
 #: Training shares up to which the pooled gain is taken.
@@ -108,7 +106,7 @@ def widening(n):
 
     It misses sqrt((n - 1) / n) of the scatter, and Student's t quantile over the normal one.
     """
-    return float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975) / NORMAL_95) if n > 1 else np.nan
+    return float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, INTERVAL[1]) / NORMAL_95) if n > 1 else np.nan
 
 
 def _key(judged):

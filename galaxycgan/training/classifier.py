@@ -163,7 +163,7 @@ class _Job:
         """Say what it learns from."""
         kinds = ", ".join(f"{len(split.ids):,} {NAMES[k]}" for k, split in enumerate(self.splits))
         more = f"; judged on {len(self.judged['survey'].ids):,} of {self.survey.path} too" if self.survey else ""
-        left_out = sum(split.incomplete for split in (*self.splits, *([self.judged["survey"]] if self.survey else [])))
+        left_out = sum(split.incomplete for split in self.judged.values())
         less = f"; {left_out:,} more lack a value that the target asks for: left out" if left_out else ""
         return f"{self.store.path}: {kinds} galaxies; {self.splits[0].wanted.mean():.0%} wanted{more}{less}"
 

@@ -92,8 +92,7 @@ class RealImages:
         images = torch.empty(len(self.rows), *shape, dtype=torch.float32, device=self.device)
         done = 0
         for _, piece in self.store.pieces(rows=self.rows):
-            images[done : done + len(piece)] = torch.from_numpy(piece).to(self.device)
-            images[done : done + len(piece)] /= self.unit
+            images[done : done + len(piece)] = self._to_device(piece)
             done += len(piece)
         return images
 
