@@ -16,7 +16,7 @@ from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.training.gan import train_gan
 
-BATCH, STEPS = 16, 20
+BATCH, STEPS = 8, 20
 #: A step a line: what `Trainer.step` reports, averaged over the processes.
 WORKER = """
 import json, sys, torch
@@ -80,7 +80,7 @@ def test_two_processes_see_the_losses_of_one(tmp_path):
 
 
 def test_a_run_of_two_processes_leaves_one_run_directory(survey_store, tmp_path):
-    options = {"preset": "tiny", "images": 96, "batch": 16, "threads": 1, "seed": 4, "precision": "float32"}
+    options = {"preset": "tiny", "images": 48, "batch": 8, "threads": 1, "seed": 4, "precision": "float32"}
     command = [sys.executable, "-m", "galaxycgan", "train_gan", "--store", str(survey_store)]
     command += [f"--{name}={value}" for name, value in options.items()]
     first, second = together(2, [*command, "--run", str(tmp_path / "shared")])

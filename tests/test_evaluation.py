@@ -376,7 +376,7 @@ class Painted:
 def test_the_mass_response_finds_the_slope_that_real_galaxies_have():
     images, labels = galaxies(600, 1, noise=0.5)
     magnitude = metrics.properties(images, BANDS, 5.0)["i"]
-    parts = responses(Painted(), labels, magnitude, BANDS, 5.0, seed=3)["mass_response"]
+    parts = responses(Painted(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["mass_response"]
     assert len(parts) == 3
     for part in parts:
         assert part["monotone"] == 1 and part["required"]
@@ -396,8 +396,8 @@ def test_the_redshift_response_tells_who_dims_with_distance_from_who_does_not():
     images, labels = galaxies(2000, 1, noise=0.5)
     images = images * (0.3 / labels[:, 0, None, None, None]) ** 2
     magnitude = metrics.properties(images, BANDS, 5.0)["i"]
-    obeys = responses(PaintedFainterFarther(), labels, magnitude, BANDS, 5.0, seed=3)["redshift_response"]
-    ignores = responses(Painted(), labels, magnitude, BANDS, 5.0, seed=3)["redshift_response"]
+    obeys = responses(PaintedFainterFarther(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["redshift_response"]
+    ignores = responses(Painted(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["redshift_response"]
     assert len(obeys) == len(ignores) == 3
     for good, bad in zip(obeys, ignores, strict=True):
         assert good["required"] and good["monotone"] == 1

@@ -22,6 +22,7 @@ from galaxycgan import cli, submit
 ROOT = Path(__file__).resolve().parent.parent
 #: Smoke size: 64 galaxies, 6 steps of 32 images.
 SMALL = {
+    "mock": ["--workers", "1"],
     "train_gan": ["--images", "192", "--preset", "tiny"],
     "generate": ["--n", "64"],
     "train_classifier": ["--epochs", "2", "--target", "log_mass < 8.8"],
@@ -169,7 +170,7 @@ def test_make_demo_runs_to_its_end_and_says_that_it_is_done_when_typed_again(tmp
     (environment / "bin/python").chmod(0o755)
     for stamp in (".torch", ".demo"):
         (environment / stamp).touch()
-    small = ["MOCK_N=64", "GAN_IMAGES=640", "GALAXIES=64", "EPOCHS=2", "TARGET=log_mass < 8.8", "CLUSTER=local"]
+    small = ["MOCK_N=64", "GAN_IMAGES=192", "GALAXIES=64", "EPOCHS=2", "TARGET=log_mass < 8.8", "CLUSTER=local"]
     command = ["make", "--silent", "demo", *small]
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     for _ in range(2):

@@ -28,7 +28,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from astropy.table import QTable
 
 from galaxycgan.catalogs.header import NO_SPLIT, SPLITS, StoreHeader, split_of
 from galaxycgan.catalogs.rows import read_rows
@@ -249,6 +248,8 @@ class GalaxyStore:
             return file[name][()]
 
     def _table(self, name):
+        from astropy.table import QTable  # what reads images and labels only starts without it
+
         with self.open() as file:
             return QTable.read(file, format="hdf5", path=name, character_as_bytes=False)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from astropy.table import QTable
 from astropy.units import Quantity
 
 from galaxycgan.catalogs.header import NO_SPLIT, split_of
@@ -151,6 +150,8 @@ class StoreWriter:
 
 def _with_ids_first(catalog, id_column, ids):
     """Return the table with the ids as its first column."""
+    from astropy.table import QTable
+
     table = QTable(catalog, copy=False)
     if id_column in table.colnames:
         if not np.array_equal(table[id_column], ids):
@@ -165,6 +166,8 @@ def _with_shared_units(table):
 
     Equal tables are equal bytes then, however their units were made.
     """
+    from astropy.table import QTable
+
     table, units = QTable(table, copy=False), {}
     for name in table.colnames:
         values = table[name]

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from galaxycgan.errors import UserError
 
@@ -174,6 +173,8 @@ class Conditioning:
         flag : bool array [n]
             Score above 1.
         """
+        from scipy.spatial import cKDTree  # half a second that a training starts without
+
         tree = cKDTree(self.reference)
         k = min(NEIGHBOURS, len(self.reference))
         own = tree.query(self.reference, k=[min(k + 1, len(self.reference))])[0][:, 0]
