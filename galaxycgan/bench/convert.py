@@ -57,8 +57,9 @@ def bench_convert(config, context, folder):
         {"name": f"convert, of it to start (with {FEW} galaxies)", "seconds": start},
         {"name": "the store's pixels, tofile and fsync", "seconds": write, "mb_per_s": pixels.nbytes / write / 1e6},
     ]
-    # Of a small survey nothing is left beyond the start but the scatter of both.
-    beyond = {"cp over convert less its start": copy / (conversion - start)} if conversion > 1.5 * start else {}
+    # Of a small survey nothing is left beyond the start but the scatter of both, however large that happens to be.
+    worth = config.n > FEW and conversion > 1.5 * start
+    beyond = {"cp over convert less its start": copy / (conversion - start)} if worth else {}
     return {
         "what": "convert",
         "input": f"{config.n:,} galaxies, {bytes_in / 1e9:.2f} GB, warm cache, best of {config.repeat}",

@@ -150,7 +150,7 @@ class StoreWriter:
 
 def _with_ids_first(catalog, id_column, ids):
     """Return the table with the ids as its first column."""
-    from astropy.table import QTable
+    from astropy.table import QTable  # not at the top: who only reads a store imports this module, too
 
     table = QTable(catalog, copy=False)
     if id_column in table.colnames:
