@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from galaxycgan.models.blocks import Block, Plan, activation, unhalved
+from galaxycgan.models.neighbours import LATENT_NEIGHBOURS, Neighbours
 from galaxycgan.models.noise import HALF, CorrelatedNoise
 from galaxycgan.models.profile import Profile
 
 #: Rises when layers change: weights of another layout are refused by name, not by a failing load.
-LAYOUT = 4
+LAYOUT = 5
 #: width: channels per 16; preset sizes hold for a 50-pixel stamp with 3 bands.
 PRESETS = {
     "tiny": {"width": 8, "style": 96},  # 0.3 M + 0.3 M parameters
@@ -50,8 +51,8 @@ class NetworkShape:
 
     @property
     def latent_size(self):
-        """Numbers that make one image: global ones, a coarse map for what lies around the galaxy, depth by band."""
-        return LATENT_GLOBAL + LATENT_LOCAL * self.plan.base**2 + self.n_bands
+        """Numbers that make one image: global ones, a coarse map, objects around the galaxy, depth by band."""
+        return LATENT_GLOBAL + LATENT_LOCAL * self.plan.base**2 + LATENT_NEIGHBOURS + self.n_bands
 
     @property
     def white_shape(self):
@@ -74,8 +75,8 @@ class Generator(nn.Module):
 
     The network draws ``arcsinh(flux / flux_unit)`` at half resolution, which a spline brings to full size and to which
     `Profile` adds the galaxy's smooth part; ``sinh`` makes it linear flux, so that a factor in brightness is a step in
-    the network's output. What comes last is a Gaussian filter, narrower than the PSF and as wide in each band as it
-    learns to be: no detail is left that no telescope would show.
+    the network's output. `Neighbours` adds the objects around it. What comes last is a Gaussian filter, narrower than
+    the PSF and as wide in each band as it learns to be: no detail is left that no telescope would show.
     Noise is not drawn by the network: `CorrelatedNoise` adds it to the linear flux.
 
     Parameters
@@ -108,6 +109,7 @@ class Generator(nn.Module):
         self.paint = nn.Conv2d(channels[-1], shape.n_bands, 3, padding=1)
         knots = plan.base * 2 ** (plan.levels - 1)
         self.profile = Profile(shape.style, shape.n_bands, shape.size)
+        self.neighbours = Neighbours(shape.n_bands, shape.size)
         self.log_filter_px = nn.Parameter(torch.full((shape.n_bands,), math.log(FILTER_PX)))
         self.register_buffer("spline", _spline(shape.size, knots), persistent=False)
         self.register_buffer("brightest", torch.full((shape.n_bands, 1, 1), LARGEST_STRETCHED))
@@ -133,7 +135,8 @@ class Generator(nn.Module):
         """
         base = self.shape.plan.base
         style = self.map(torch.cat([latent[:, :LATENT_GLOBAL], conditions], 1))
-        local, depth = latent[:, LATENT_GLOBAL:].split([LATENT_LOCAL * base**2, self.shape.n_bands], 1)
+        sizes = LATENT_LOCAL * base**2, LATENT_NEIGHBOURS, self.shape.n_bands
+        local, around, depth = latent[:, LATENT_GLOBAL:].split(sizes, 1)
         local = local.reshape(-1, LATENT_LOCAL, base, base)
         x = self.start(style).view(len(latent), -1, base, base) + self.surroundings(local)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -147,7 +150,8 @@ class Generator(nn.Module):
             stretched = stretched + self.profile(unhalved(style))
             stretched = torch.minimum(stretched.clamp_min(-LARGEST_STRETCHED), self.brightest)
             blur = self._filter()
-            return blur @ torch.sinh(stretched) @ blur.mT, unhalved(depth)
+            flux = torch.sinh(stretched) + self.neighbours(unhalved(around))
+            return blur @ flux @ blur.mT, unhalved(depth)
 
     def _filter(self):
         """Return the weights [band, size, size] of the Gaussian filter along an axis."""

@@ -1,0 +1,69 @@
+"""The objects around a galaxy: a few small profiles anywhere on the stamp, whatever the galaxy is."""
+
+import math
+
+import torch
+from torch import nn
+
+from galaxycgan.images.photometry import STANDARD_SIZE
+
+#: Most of them are too faint to be seen; a stamp with more bright ones is rare.
+OBJECTS = 5
+#: Numbers that make one: its kind, and its place.
+KIND, PLACE = 6, 2
+LATENT_NEIGHBOURS = OBJECTS * (KIND + PLACE)
+HIDDEN = 32
+#: Objects lie on the stamp or up to this many pixels beyond its edges.
+BORDER_PX = 5.0
+#: At the start: scale length in pixels, logarithm of the peak in flux units and its scatter.
+SCALE_PX, PEAK, SCATTER = 1.2, -1.5, 1.5
+LARGEST_LOG_SIZE, ELLIPTICITY_LIMIT = 1.5, 1.5
+#: Flat within this squared radius, in scale lengths: the root has no cusp.
+CORE = 0.05
+
+
+class Neighbours(nn.Module):
+    """Exponential profiles (Freeman 1970, ApJ 160, 811) in linear flux, each made of latent numbers of its own.
+
+    What happens to lie near a galaxy on the sky knows nothing of it: the labels have no say, and places are uniform.
+    How bright objects are, in which colours, how large and how round is learned from the training stamps. Convolutions,
+    which draw all else, take long to find out that there is a second galaxy in a corner.
+
+    Parameters
+    ----------
+    n_bands : int
+    size : int
+        Side of the stamp in pixels.
+    """
+
+    def __init__(self, n_bands, size):
+        super().__init__()
+        self.n_bands, self.size = n_bands, size
+        line = torch.arange(size) - (size - 1) / 2
+        self.register_buffer("line", line.to(torch.get_default_dtype()), persistent=False)
+        self.reach = size / 2 + BORDER_PX * size / STANDARD_SIZE
+        self.describe = nn.Sequential(nn.Linear(KIND + 1, HIDDEN), nn.LeakyReLU(0.2), nn.Linear(HIDDEN, 3 + n_bands))
+        self.peak = nn.Parameter(torch.full((n_bands,), PEAK))
+        self.log_scatter = nn.Parameter(torch.tensor(math.log(SCATTER)))
+        with torch.no_grad():
+            self.describe[-1].weight.mul_(0.5)
+            self.describe[-1].bias.zero_()
+
+    def forward(self, latent):
+        """Return the objects' flux [n, band, y, x] for standard normal deviates [n, LATENT_NEIGHBOURS]."""
+        kind, place = latent.view(len(latent), OBJECTS, KIND + PLACE).split([KIND, PLACE], -1)
+        place = torch.erf(place / math.sqrt(2))  # uniform from -1 to 1
+        numbers = self.describe(torch.cat([kind, place.square().sum(-1, keepdim=True)], -1))
+        size, e1, e2 = numbers[..., :3].unbind(-1)
+        size = LARGEST_LOG_SIZE * torch.tanh(size / LARGEST_LOG_SIZE)
+        e1, e2 = (ELLIPTICITY_LIMIT * torch.tanh(e / ELLIPTICITY_LIMIT) for e in (e1, e2))
+        scale = torch.exp(-size)[..., None] / SCALE_PX
+        x, y = ((self.line - self.reach * place[..., k, None]) * scale for k in range(2))  # [n, object, pixel]
+        # Of determinant 1 whatever the ellipticity.
+        round_part = (1 + e1 * e1 + e2 * e2).sqrt()
+        along, across, mixed = ((round_part - e1)[..., None], (round_part + e1)[..., None], -2 * e2)
+        radius = (across * y.square())[..., :, None] + (along * x.square())[..., None, :]
+        radius = radius + (mixed[..., None, None] * y[..., :, None]) * x[..., None, :]
+        shape = torch.exp(-(radius + CORE).sqrt())
+        peak = torch.exp((self.peak + self.log_scatter.exp() * kind[..., :1] + numbers[..., 3:]).clamp_max(9.0))
+        return torch.einsum("nob,noyx->nbyx", peak, shape)
