@@ -384,6 +384,28 @@ def test_the_mass_response_finds_the_slope_that_real_galaxies_have():
         assert abs(part["slope_generated"] - part["slope_real"]) < 4 * part["slope_real_error"] + 0.02
 
 
+def curved(images, labels):
+    """Brighten galaxies by a quarter of a magnitude for the square of each dex of mass from 8."""
+    return images * 10 ** (0.1 * (labels[:, 1, None, None, None] - 8) ** 2)
+
+
+class PaintedCurved(Painted):
+    """Stands in for a generator that knows a relation whose slope changes with mass, without any error."""
+
+    def sample(self, labels, seed, noisy=True):
+        return curved(super().sample(labels, seed, noisy), labels)
+
+
+def test_slopes_of_a_curved_relation_agree_whatever_masses_there_are():
+    images, labels = galaxies(3000, 1, noise=0.5)
+    light = labels[:, 1] < np.quantile(labels[:, 1], 0.7)
+    keep = light | (np.arange(3000) % 10 == 0)  # most of them light, with a tail of heavy ones
+    images, labels = curved(images, labels)[keep], labels[keep]
+    magnitude = metrics.properties(images, BANDS, 5.0)["i"]
+    for part in responses(PaintedCurved(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["mass_response"]:
+        assert part["slope_generated"] == pytest.approx(part["slope_real"], abs=3 * part["slope_real_error"])
+
+
 class PaintedFainterFarther(Painted):
     """Stands in for a generator whose galaxies get fainter with the square of the redshift."""
 

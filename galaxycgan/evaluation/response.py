@@ -49,7 +49,8 @@ def responses(painter, labels, magnitude, bands, softening_njy, seed, latents=LA
     dict of lists of dict
         'mass_response', 'redshift_response': for each value of the label that stands still 'at' which value, 'n_real'
         galaxies near it, 'range' of the moved label, 'monotone' share of the latents, whether that is 'required',
-        'slope_generated', 'slope_real' and 'slope_real_error' in mag/dex; and for plots 'moved', 'mag', 'window'.
+        'slope_generated', 'slope_real' and 'slope_real_error' in mag/dex, of lines through points at the labels of
+        these galaxies; and for plots 'moved', 'mag', 'window'.
     """
     columns = painter.conditioning.columns
     if not {REDSHIFT, MASS} <= set(columns):
@@ -71,20 +72,22 @@ def _response(moved, still, painter, labels, magnitude, bands, softening, seed, 
         if window.sum() < SMALLEST_WINDOW:
             continue
         steps = np.linspace(*np.quantile(x[window], RANGE), STEPS)
+        # The relations are curved: a slope depends on where its points lie, so both are fitted at the same labels.
+        near = window & (x >= steps[0]) & (x <= steps[-1])
         request = np.tile(painter.conditioning.typical(labels), (latents, 1))
         request[:, columns.index(still)] = 10**centre if still == REDSHIFT else centre
         values = 10**steps if moved == REDSHIFT else steps
         light, mag = _walk(painter, request, columns.index(moved), values, bands, softening, seed)
-        slope, error = metrics.local_slope(x[window], magnitude[window], int(quantile * 10))
+        slope, error = metrics.local_slope(x[near], magnitude[near], int(quantile * 10))
         direction = 1 if moved == MASS else -1
         parts.append(
             {
                 "at": float(request[0, columns.index(still)]),
-                "n_real": int(window.sum()),
+                "n_real": int(near.sum()),
                 "range": [float(values[0]), float(values[-1])],
                 "monotone": float((direction * metrics.spearman_with_steps(light) > 0.9).mean()),
                 "required": bool(-direction * slope > STEEP),
-                "slope_generated": float(np.polyfit(np.repeat(steps, latents), mag.ravel(), 1)[0]),
+                "slope_generated": float(np.polyfit(x[near], np.interp(x[near], steps, mag.mean(1)), 1)[0]),
                 "slope_real": slope,
                 "slope_real_error": error,
                 "moved": values,
