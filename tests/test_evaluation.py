@@ -402,8 +402,20 @@ def test_slopes_of_a_curved_relation_agree_whatever_masses_there_are():
     keep = light | (np.arange(3000) % 10 == 0)  # most of them light, with a tail of heavy ones
     images, labels = curved(images, labels)[keep], labels[keep]
     magnitude = metrics.properties(images, BANDS, 5.0)["i"]
-    for part in responses(PaintedCurved(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["mass_response"]:
+    parts = responses(PaintedCurved(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["mass_response"]
+    assert len(parts) == 3
+    for part in parts:
         assert part["slope_generated"] == pytest.approx(part["slope_real"], abs=3 * part["slope_real_error"])
+
+
+@pytest.mark.parametrize("n, judged", [(11, 0), (12, 3), (22, 3)])
+def test_a_window_with_too_few_galaxies_for_a_slope_is_left_out(n, judged):
+    images, labels = galaxies(3 * n, 1)
+    labels[:, 0] = np.repeat([0.1, 0.2, 0.4], n)
+    magnitude = metrics.properties(images, BANDS, 5.0)["i"]
+    parts = responses(Painted(), labels, magnitude, BANDS, 5.0, seed=3, latents=4)["mass_response"]
+    assert len(parts) == judged
+    assert all(np.isfinite([part["slope_real"], part["slope_generated"]]).all() for part in parts)
 
 
 class PaintedFainterFarther(Painted):

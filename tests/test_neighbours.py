@@ -38,10 +38,14 @@ def test_an_object_lies_where_its_numbers_say(layer, place):
 
 
 def test_places_are_uniform_over_the_stamp_and_a_little_beyond(layer):
-    place = torch.randn(20_000, generator=torch.Generator().manual_seed(1))
-    drawn = layer.reach * torch.erf(place / math.sqrt(2))
-    counts = torch.histc(drawn, bins=6, min=-layer.reach, max=layer.reach)
-    assert (counts / counts.mean() - 1).abs().max() < 0.05
+    normal = torch.special.ndtri((torch.arange(600) + 0.5) / 600)
+    for k in range(2):
+        latent = latent_of(0.0, 0.0).repeat(600, 1)
+        latent[:, KIND + k] = normal
+        brightest = layer(latent)[:, 0].sum(1 + k).argmax(1)
+        counts = torch.histc(brightest[(brightest >= 5) & (brightest < 45)].float() + 0.5, bins=4, min=5, max=45)
+        assert (counts / counts.mean() - 1).abs().max() < 0.05
+        assert counts.sum() / 600 == pytest.approx(40 / (SIZE + 2 * BORDER_PX), abs=0.01)
 
 
 def test_light_is_never_negative_and_stays_finite(layer):

@@ -11,7 +11,8 @@ LATENTS, FEW_LATENTS, STEPS = 256, 64, 11
 WINDOW_DEX = 0.05
 #: Where real galaxies change by less (mag/dex), a single latent need not follow.
 STEEP = 1.0
-SMALLEST_WINDOW = 10
+#: Of so many galaxies ten lie within `RANGE`, as many as `local_slope` wants.
+SMALLEST_WINDOW = 12
 #: A slope may be wrong by this share of it.
 SLOPE_SHARE = 0.05
 QUANTILES = (0.2, 0.5, 0.8)

@@ -60,6 +60,11 @@ class _Arcsinh(torch.autograd.Function):
         return gradient * (1 + x.square()).rsqrt()
 
 
+def limited(number, largest):
+    """Keep a number softly between -largest and largest; small ones stay what they are."""
+    return largest * torch.tanh(number / largest)
+
+
 def arcsinh(x):
     """Inverse hyperbolic sine; on a CPU `torch.asinh` takes four times as long."""
     return _Arcsinh.apply(x)

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from galaxycgan.images.photometry import STANDARD_SIZE
+from galaxycgan.models.blocks import limited
+from galaxycgan.models.profile import ellipse
 
 #: Most of them are too faint to be seen; a stamp with more bright ones is rare.
 OBJECTS = 5
@@ -13,11 +15,11 @@ OBJECTS = 5
 KIND, PLACE = 6, 2
 LATENT_NEIGHBOURS = OBJECTS * (KIND + PLACE)
 HIDDEN = 32
-#: Objects lie on the stamp or up to this many pixels beyond its edges.
+#: Objects lie on a stamp of 50 pixels or up to this many beyond its edges; it scales with the stamp.
 BORDER_PX = 5.0
 #: At the start: scale length in pixels, logarithm of the peak in flux units and its scatter.
 SCALE_PX, PEAK, SCATTER = 1.2, -1.5, 1.5
-LARGEST_LOG_SIZE, ELLIPTICITY_LIMIT = 1.5, 1.5
+LARGEST_LOG_SIZE, LARGEST_LOG_PEAK, ELLIPTICITY_LIMIT = 1.5, 9.0, 1.5
 #: Flat within this squared radius, in scale lengths: the root has no cusp.
 CORE = 0.05
 
@@ -38,7 +40,6 @@ class Neighbours(nn.Module):
 
     def __init__(self, n_bands, size):
         super().__init__()
-        self.n_bands, self.size = n_bands, size
         line = torch.arange(size) - (size - 1) / 2
         self.register_buffer("line", line.to(torch.get_default_dtype()), persistent=False)
         self.reach = size / 2 + BORDER_PX * size / STANDARD_SIZE
@@ -55,15 +56,12 @@ class Neighbours(nn.Module):
         place = torch.erf(place / math.sqrt(2))  # uniform from -1 to 1
         numbers = self.describe(torch.cat([kind, place.square().sum(-1, keepdim=True)], -1))
         size, e1, e2 = numbers[..., :3].unbind(-1)
-        size = LARGEST_LOG_SIZE * torch.tanh(size / LARGEST_LOG_SIZE)
-        e1, e2 = (ELLIPTICITY_LIMIT * torch.tanh(e / ELLIPTICITY_LIMIT) for e in (e1, e2))
-        scale = torch.exp(-size)[..., None] / SCALE_PX
+        scale = torch.exp(-limited(size, LARGEST_LOG_SIZE))[..., None] / SCALE_PX
         x, y = ((self.line - self.reach * place[..., k, None]) * scale for k in range(2))  # [n, object, pixel]
-        # Of determinant 1 whatever the ellipticity.
-        round_part = (1 + e1 * e1 + e2 * e2).sqrt()
+        round_part, e1, e2 = ellipse(e1, e2, ELLIPTICITY_LIMIT)
         along, across, mixed = ((round_part - e1)[..., None], (round_part + e1)[..., None], -2 * e2)
         radius = (across * y.square())[..., :, None] + (along * x.square())[..., None, :]
         radius = radius + (mixed[..., None, None] * y[..., :, None]) * x[..., None, :]
         shape = torch.exp(-(radius + CORE).sqrt())
-        peak = torch.exp((self.peak + self.log_scatter.exp() * kind[..., :1] + numbers[..., 3:]).clamp_max(9.0))
-        return torch.einsum("nob,noyx->nbyx", peak, shape)
+        log_peak = self.peak + self.log_scatter.exp() * kind[..., :1] + numbers[..., 3:]
+        return torch.einsum("nob,noyx->nbyx", torch.exp(log_peak.clamp_max(LARGEST_LOG_PEAK)), shape)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from galaxycgan.images.photometry import STANDARD_SIZE, geometry
-from galaxycgan.models.blocks import arcsinh, unhalved
+from galaxycgan.models.blocks import arcsinh, limited, unhalved
 
 APERTURES_PX = (1.5, 3.0, 5.0, 7.0, 9.0, 12.0, 16.0)
 WIDTHS_PX = (2.0, 4.0, 8.0)
@@ -96,7 +96,7 @@ class Photometer(nn.Module):
     def _sky(self, flux):
         """Level of the sky and log of its variance, without and with the light of neighbours: [n, band, 1] each."""
         sky = flux.flatten(2)[..., self.sky]
-        calm = torch.tanh(sky / 4) * 4  # neighbours count, but do not drown the noise
+        calm = limited(sky, 4)  # neighbours count, but do not drown the noise
         level = calm.mean(-1, keepdim=True)
         variances = ((calm - level).square(), sky.square())
         return [level, *(torch.log(each.mean(-1, keepdim=True) + 1e-4) for each in variances)]
@@ -117,7 +117,7 @@ class Photometer(nn.Module):
     def forward(self, flux):
         """Standardised features [n, n_features], within 8 standard deviations."""
         with torch.autocast(flux.device.type, enabled=False):
-            return 8 * torch.tanh((self.raw(flux) - self.mean) / self.scale / 8)
+            return limited((self.raw(flux) - self.mean) / self.scale, 8)
 
 
 def _shapes(moments):

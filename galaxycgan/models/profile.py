@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from galaxycgan.models.blocks import limited
+
 COMPONENTS = 2
 #: Scale length at the start, as a share of the stamp's side: 3 pixels of 50.
 SCALE_LENGTH = 0.06
@@ -14,6 +16,15 @@ EXPONENTS = (0.1, 0.7)
 #: Squared radius, in scale lengths, within which the profile is flat: the sampled PSF leaves no cusp.
 CORE = 0.02
 ELLIPTICITY_LIMIT = 3.0
+
+
+def ellipse(e1, e2, limit):
+    """Return (c, e1, e2) of the squared radius ``c (x² + y²) + e1 (y² - x²) - 2 e2 x y``, each e softly within `limit`.
+
+    It is positive and of determinant 1 whatever the ellipticity.
+    """
+    e1, e2 = limited(e1, limit), limited(e2, limit)
+    return (1 + e1 * e1 + e2 * e2).sqrt(), e1, e2
 
 
 class Profile(nn.Module):
@@ -58,9 +69,7 @@ class Profile(nn.Module):
         """Return the profile in arcsinh flux [n, band, y, x] for style vectors [n, style]."""
         numbers = self.describe(style).view(len(style), COMPONENTS, 5 + self.n_bands)
         size, e1, e2, exponent, steepness = numbers[..., :5].unbind(-1)
-        e1, e2 = (ELLIPTICITY_LIMIT * torch.tanh(e / ELLIPTICITY_LIMIT) for e in (e1, e2))
-        # Of determinant 1 whatever the ellipticity, and positive.
-        form = torch.stack([(1 + e1 * e1 + e2 * e2).sqrt(), e1, e2], -1) * torch.exp(-2 * size)[..., None]
+        form = torch.stack(ellipse(e1, e2, ELLIPTICITY_LIMIT), -1) * torch.exp(-2 * size)[..., None]
         radius = form @ self.forms + CORE  # [n, component, y * x]
         low, high = EXPONENTS
         power = low + (high - low) * torch.sigmoid(exponent)[..., None]
