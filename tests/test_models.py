@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.metrics import power_spectra
 from galaxycgan.images.photometry import noise_autocorrelation
-from galaxycgan.models.classifier import PRESETS, Classifier
+from galaxycgan.models.classifier import PRESETS, Classifier, LargeKernel
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator, NetworkShape
@@ -188,6 +189,14 @@ def test_conditioning_refuses_labels_that_say_nothing():
         Conditioning.fit(("photo_z", "log_mass"), np.column_stack([np.linspace(0.1, 1, 20), np.full(20, 9.0)]))
     with pytest.raises(UserError, match="photo_z holds 1 values"):
         Conditioning.fit(("photo_z",), np.array([[0.1], [-0.1], [0.3]]))
+
+
+def test_a_large_kernel_has_the_gradients_of_the_convolution_as_torch_writes_it():
+    x, weight = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((5, 3, 14, 14), (4, 3, 9, 9))
+    )
+    assert torch.equal(LargeKernel.apply(x, weight), F.conv2d(x, weight))
+    assert torch.autograd.gradcheck(LargeKernel.apply, (x, weight))
 
 
 @pytest.mark.parametrize("preset", PRESETS)

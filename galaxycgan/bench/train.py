@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from galaxycgan.bench.timing import timed
 from galaxycgan.images.bands import parse_bands
 from galaxycgan.models.ancestor import AncestorShape
-from galaxycgan.models.device import autocast, choose_device, choose_precision, set_threads
+from galaxycgan.models.device import autocast, choose_device, choose_precision, reuse_memory, set_threads
 from galaxycgan.models.generator import NetworkShape
 from galaxycgan.training.adversarial import PENALTY_EVERY, Settings, Trainer
 from galaxycgan.training.predictor import PredictorTrainer
@@ -41,6 +41,7 @@ def bench_train(config, context, folder):
         'what', 'input', 'rows' and 'ratios'.
     """
     threads, device = set_threads(config.threads), choose_device(config.device)
+    reuse_memory()
     dtype, reason = choose_precision("auto", device)
     bands = len(parse_bands(config.bands))
     shape = NetworkShape.preset(config.preset, bands, config.size, 2)

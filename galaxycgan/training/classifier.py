@@ -27,7 +27,7 @@ from galaxycgan.evaluation.classification import choose_threshold, scores
 from galaxycgan.evaluation.classifier_report import OVERVIEW, REPORT, write_report
 from galaxycgan.files import atomic_path, make_directory, read_json, sha256_file, write_json
 from galaxycgan.models.classifier_learning import logits, temperature_of
-from galaxycgan.models.device import choose_device, set_threads
+from galaxycgan.models.device import choose_device, reuse_memory, set_threads
 from galaxycgan.models.release import WEIGHTS
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.resources import gan_directory
@@ -65,6 +65,7 @@ def train_classifier(config, context):
     """
     _check(config)
     threads = set_threads(config.threads)
+    reuse_memory()
     device = choose_device(config.device)
     run = Path(config.run)
     with contextlib.ExitStack() as stack:

@@ -13,7 +13,7 @@ from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, keep_records, make_directory, write_json
 from galaxycgan.models.conditioning import Conditioning, spread
-from galaxycgan.models.device import choose_device, choose_precision, set_threads
+from galaxycgan.models.device import choose_device, choose_precision, reuse_memory, set_threads
 from galaxycgan.models.generator import LAYOUT
 from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGHTS, save_generator
 from galaxycgan.provenance import tool_stamp
@@ -146,6 +146,7 @@ def train_gan(config, context):
         When asked to stop; the state is saved.
     """
     threads = set_threads(config.threads)
+    reuse_memory()
     device = choose_device(device_of(config.device))
     dtype, reason = choose_precision(config.precision, device)
     config = _with_defaults(config)
