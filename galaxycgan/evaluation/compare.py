@@ -7,10 +7,16 @@ from pathlib import Path
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.evaluation import curves, goals, page
 from galaxycgan.evaluation.job import METRICS_FILE, SCHEMA, SCHEMA_VERSION
+from galaxycgan.evaluation.pictures import GALLERY, GRID
 from galaxycgan.files import read_json, write_text
 
 #: Of each run's record, in the plot.
 SHOWN = 12
+#: Pictures of an evaluation that stand below each other: file, title, what to look for.
+PICTURES = (
+    (GALLERY, "Real and generated galaxies", "The rows of each run have the same labels."),
+    (GRID, "One galaxy over mass and redshift", "Heavier to the right: it must get brighter."),
+)
 
 
 def compare_runs(config, context):
@@ -36,7 +42,7 @@ def compare_runs(config, context):
         out = Path(config.out)
         if out.exists() and not config.overwrite:
             raise UserError(f"{out}: is there already; give another name, or --overwrite")
-        write_page(out, names, reports, metrics)
+        write_page(out, names, reports, metrics, [path.parent for path in paths])
         context.say(f"{out}: written")
 
 
@@ -115,8 +121,18 @@ def _best(name, records):
     return min(known, key=lambda k: goals.badness(name, records[k]))
 
 
-def write_page(out, names, reports, metrics):
-    """Write the page: the table, and every metric as a point over its floor."""
+def write_page(out, names, reports, metrics, folders=()):
+    """Write the page: the table, every metric as a point over its floor, and the galaxies, where pictures were made.
+
+    Parameters
+    ----------
+    out : Path
+    names : list of str
+    reports : list of dict
+    metrics : list of str
+    folders : list of Path
+        Where each run's pictures are.
+    """
     titles = [goals.meaning(name).title for name in metrics]
     head = "".join(f'<th scope="col" class="number">{html.escape(name)}</th>' for name in names)
     rows = "".join(_row(names, reports, name) for name in metrics)
@@ -132,8 +148,20 @@ def write_page(out, names, reports, metrics):
         f'<section><h2>Numbers</h2><div class="scroll"><table><thead><tr><th scope="col">what</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></section>",
         f'<section><h2>Side by side</h2><div class="wide"><img src="{data}" alt="Metrics of the runs"></div></section>',
+        *(_galaxies(names, folders, *each) for each in PICTURES),
     ]
     write_text(out, page.document("Runs compared", sections))
+
+
+def _galaxies(names, folders, file, title, words):
+    """A section with the same picture of each run that has it."""
+    found = [(name, folder / file) for name, folder in zip(names, folders, strict=False) if (folder / file).is_file()]
+    figures = "".join(
+        f'<h3>{html.escape(name)}</h3><div class="wide"><img src="{page.embedded(path)}" alt="{title}: '
+        f'{html.escape(name)}"></div>'
+        for name, path in found
+    )
+    return f"<section><h2>{title}</h2><p>{words}</p>{figures}</section>" if found else ""
 
 
 def _row(names, reports, name):

@@ -10,6 +10,8 @@ from galaxycgan.evaluation.response import MASS, REDSHIFT
 from galaxycgan.evaluation.style import SHORT
 from galaxycgan.images.bands import reference_band
 
+#: Files that others look for, too.
+GALLERY, GRID = "real_and_generated.png", "grid.png"
 #: Grey level of cells of the grid that lie outside the training sample.
 UNSEEN = 235
 COLUMNS = 10
@@ -101,12 +103,11 @@ def _gallery(out, scene):
     rows += [("the same,\nnoiseless", clean)] if clean is not None else []
     rows += [("generated,\nanother", more)]
     titles = ["\n".join(_words(scene.subject.columns, row)) for row in asked]
-    file = "real_and_generated.png"
-    plots.gallery(out / file, [scene.colour(images) for _, images in rows], [name for name, _ in rows], titles)
+    plots.gallery(out / GALLERY, [scene.colour(images) for _, images in rows], [name for name, _ in rows], titles)
     same = "of the same labels" if np.array_equal(theirs, asked) else "of the nearest labels in the catalog"
     return [
         Picture(
-            file,
+            GALLERY,
             "Real and generated galaxies",
             f"Top: real galaxies, ordered by redshift. Below: generated ones {same}, the same without noise, and others"
             " of those labels. All pictures have one stretch (Lupton et al. 2004), so faint galaxies look faint.",
@@ -137,10 +138,10 @@ def _grid(out, scene):
         row[painter.conditioning.novelty(request)[1]] = UNSEEN
         rows.append(row)
     names = [f"z = {z:.2f}" for z in redshifts[::-1]], [f"log M* {mass:.1f}" for mass in masses]
-    plots.gallery(out / "grid.png", rows[::-1], *names)
+    plots.gallery(out / GRID, rows[::-1], *names)
     return [
         Picture(
-            "grid.png",
+            GRID,
             "One galaxy over mass and redshift",
             "The same latent numbers at other labels: more massive to the right, farther up. From left to right it must"
             " get brighter. Blank: labels unlike any training galaxy.",
