@@ -127,11 +127,11 @@ class Loop:
         return seen
 
     def _save(self, report, finished=False):
-        self._refuse_divergence(self._values(report))
+        self._check(all(map(math.isfinite, self._values(report).values())))
         trained = self.trainer.state()
         # Losses are those of before the last step: it may have spoiled the weights.
-        if not all(torch.isfinite(tensor).all() for name in NETWORKS for tensor in trained.get(name, {}).values()):
-            self._refuse_divergence({"weights": math.nan})
+        weights = (tensor for name in NETWORKS for tensor in trained.get(name, {}).values())
+        self._check(all(tensor.isfinite().all() for tensor in weights))
         if not self.team.leads:
             return
         state = {"trainer": trained, "identity": self.identity, "seconds": self.seconds()}
@@ -148,7 +148,7 @@ class Loop:
     def _record(self, report):
         """One line of the metrics log."""
         values = self._values(report)
-        self._refuse_divergence(values)
+        self._check(all(map(math.isfinite, values.values())))
         spent = self.seconds()
         values |= {"images": self.trainer.images, "wall_s": round(spent["wall"], 1), "cpu_s": round(spent["cpu"], 1)}
         elapsed = max(time.monotonic() - self.started, 1e-9)
@@ -156,8 +156,9 @@ class Loop:
         values["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         return values
 
-    def _refuse_divergence(self, losses):
-        if not all(math.isfinite(value) for value in losses.values()):
+    def _check(self, finite):
+        """Stop where losses or weights are no longer finite."""
+        if not finite:
             raise UserError(
                 f"{self.directory}: training diverged at image {self.trainer.images:,}; the checkpoint before it is "
                 "kept; try a smaller --lr or a larger --gamma with --overwrite"
