@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from galaxycgan.models.generator import Generator, NetworkShape
-from galaxycgan.models.neighbours import BORDER_PX, KIND, LATENT_NEIGHBOURS, OBJECTS, PLACE, Neighbours
+from galaxycgan.models.neighbours import BORDER_PX, KIND, OBJECTS, PLACE, Neighbours, latent_neighbours, n_objects
 
 SIZE = 50
 
@@ -48,8 +48,19 @@ def test_places_are_uniform_over_the_stamp_and_a_little_beyond(layer):
         assert counts.sum() / 600 == pytest.approx(40 / (SIZE + 2 * BORDER_PX), abs=0.01)
 
 
+@pytest.mark.parametrize("size, objects", [(32, 5), (50, 5), (64, 8), (128, 16)])
+def test_a_larger_stamp_has_more_around_its_galaxy(size, objects):
+    assert n_objects(size) == objects
+    shape = NetworkShape.preset("tiny", 3, size, 2)
+    assert shape.latent_size - NetworkShape.preset("tiny", 3, 50, 2).latent_size == (
+        8 * (objects - 5) + 4 * (shape.plan.base**2 - 49)
+    )
+    around = Neighbours(3, size)(torch.randn(2, latent_neighbours(size)))
+    assert around.shape == (2, 3, size, size)
+
+
 def test_light_is_never_negative_and_stays_finite(layer):
-    wild = 6 * torch.randn(200, LATENT_NEIGHBOURS, generator=torch.Generator().manual_seed(2))
+    wild = 6 * torch.randn(200, latent_neighbours(SIZE), generator=torch.Generator().manual_seed(2))
     flux = layer(wild)
     assert flux.shape == (200, 3, SIZE, SIZE) and flux.isfinite().all() and (flux >= 0).all()
 
@@ -66,6 +77,6 @@ def test_labels_have_no_say_in_what_lies_around(layer):
 
 
 def test_all_that_it_learns_gets_a_gradient(layer):
-    layer(torch.randn(16, LATENT_NEIGHBOURS)).square().mean().backward()
+    layer(torch.randn(16, latent_neighbours(SIZE))).square().mean().backward()
     for name, weight in layer.named_parameters():
         assert weight.grad is not None and weight.grad.abs().sum() > 0, name

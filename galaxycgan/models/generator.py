@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from galaxycgan.models.blocks import Block, Plan, activation, unhalved
-from galaxycgan.models.neighbours import LATENT_NEIGHBOURS, Neighbours
+from galaxycgan.models.neighbours import Neighbours, latent_neighbours
 from galaxycgan.models.noise import HALF, CorrelatedNoise
 from galaxycgan.models.profile import Profile
 
@@ -52,7 +52,7 @@ class NetworkShape:
     @property
     def latent_size(self):
         """Numbers that make one image: global ones, a coarse map, objects around the galaxy, depth by band."""
-        return LATENT_GLOBAL + LATENT_LOCAL * self.plan.base**2 + LATENT_NEIGHBOURS + self.n_bands
+        return LATENT_GLOBAL + LATENT_LOCAL * self.plan.base**2 + latent_neighbours(self.size) + self.n_bands
 
     @property
     def white_shape(self):
@@ -135,7 +135,7 @@ class Generator(nn.Module):
         """
         base = self.shape.plan.base
         style = self.map(torch.cat([latent[:, :LATENT_GLOBAL], conditions], 1))
-        sizes = LATENT_LOCAL * base**2, LATENT_NEIGHBOURS, self.shape.n_bands
+        sizes = LATENT_LOCAL * base**2, latent_neighbours(self.shape.size), self.shape.n_bands
         local, around, depth = latent[:, LATENT_GLOBAL:].split(sizes, 1)
         local = local.reshape(-1, LATENT_LOCAL, base, base)
         x = self.start(style).view(len(latent), -1, base, base) + self.surroundings(local)

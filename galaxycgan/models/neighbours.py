@@ -9,11 +9,12 @@ from galaxycgan.images.photometry import STANDARD_SIZE
 from galaxycgan.models.blocks import limited
 from galaxycgan.models.profile import ellipse
 
-#: Most of them are too faint to be seen; a stamp with more bright ones is rare.
+#: On a stamp of 50 pixels. Most of them are too faint to be seen; a stamp with more bright ones is rare.
 OBJECTS = 5
+#: Each costs an image's time; these fill a stamp of 90 pixels.
+MOST_OBJECTS = 16
 #: Numbers that make one: its kind, and its place.
 KIND, PLACE = 6, 2
-LATENT_NEIGHBOURS = OBJECTS * (KIND + PLACE)
 HIDDEN = 32
 #: Objects lie on a stamp of 50 pixels or up to this many beyond its edges; it scales with the stamp.
 BORDER_PX = 5.0
@@ -22,6 +23,19 @@ SCALE_PX, PEAK, SCATTER = 1.2, -1.5, 1.5
 LARGEST_LOG_SIZE, LARGEST_LOG_PEAK, ELLIPTICITY_LIMIT = 1.5, 9.0, 1.5
 #: Flat within this squared radius, in scale lengths: the root has no cusp.
 CORE = 0.05
+
+
+def n_objects(size):
+    """Return how many objects a stamp of `size` pixels gets: as many by area, but never fewer than a small one has.
+
+    A small stamp may as well have larger pixels; objects that aren't there become faint.
+    """
+    return min(max(OBJECTS, round(OBJECTS * (size / STANDARD_SIZE) ** 2)), MOST_OBJECTS)
+
+
+def latent_neighbours(size):
+    """Return how many latent numbers the objects around one galaxy take on a stamp of `size` pixels."""
+    return n_objects(size) * (KIND + PLACE)
 
 
 class Neighbours(nn.Module):
@@ -51,8 +65,8 @@ class Neighbours(nn.Module):
             self.describe[-1].bias.zero_()
 
     def forward(self, latent):
-        """Return the objects' flux [n, band, y, x] for standard normal deviates [n, LATENT_NEIGHBOURS]."""
-        kind, place = latent.view(len(latent), OBJECTS, KIND + PLACE).split([KIND, PLACE], -1)
+        """Return the objects' flux [n, band, y, x] for standard normal deviates [n, `latent_neighbours`]."""
+        kind, place = latent.unflatten(1, (-1, KIND + PLACE)).split([KIND, PLACE], -1)
         place = torch.erf(place / math.sqrt(2))  # uniform from -1 to 1
         numbers = self.describe(torch.cat([kind, place.square().sum(-1, keepdim=True)], -1))
         size, e1, e2 = numbers[..., :3].unbind(-1)
