@@ -48,6 +48,11 @@ class Conditioning:
         return tuple(n for column, values in each for n in ([f"{column}={v:g}" for v in values] or [column]))
 
     @property
+    def numeric(self):
+        """Return which standardised numbers are amounts, and not what tells a category: list of bool."""
+        return [not values for values in self.categories for _ in values or [0]]
+
+    @property
     def n_conditions(self):
         """Return the number of standardised numbers: one for a column of numbers, one for each category of others."""
         return len(self.names)

@@ -12,6 +12,7 @@ from galaxycgan.models.device import autocast
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator
 from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
+from galaxycgan.models.response import STEP, Response
 from galaxycgan.randomness import generator, normals
 from galaxycgan.training.distributed import ALONE
 from galaxycgan.training.sampler import dihedral, symmetry
@@ -26,6 +27,8 @@ PHOTOMETRIC_WEIGHT = 0.1
 #: half as long again. At half this weight the critics have the upper hand: galaxies scatter too little at fixed labels.
 SCORE_WEIGHT = 5.0
 GALAXIES_PER_LABEL = 2
+#: Weight of galaxies that don't follow their labels; looked for as often as the gradient penalty, in another step.
+RESPONSE_WEIGHT = 5.0
 #: Above the brightest pixel of the training images, in arcsinh flux: a factor of 4.5 where it is bright.
 HEADROOM = 1.5
 #: The average spans a tenth of the images shown so far, at most this many.
@@ -64,19 +67,24 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.generator = Generator(shape).to(device, memory_format=torch.channels_last)
         self.critic = Discriminator(shape).to(device, memory_format=torch.channels_last)
+        self.response = Response(shape.n_conditions, shape.size).to(device)
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.generator_optimiser = torch.optim.Adam(self.generator.parameters(), lr=settings.lr, betas=BETAS)
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=settings.lr, betas=BETAS)
         self.images = 0
 
     @torch.no_grad()
-    def start_from(self, flux, unit_njy, sky_rms, correlation, log_depth, gain):
-        """Take scales and the noise from real images.
+    def start_from(self, flux, conditions, numeric, unit_njy, sky_rms, correlation, log_depth, gain):
+        """Take scales, responses to labels and the noise from real images.
 
         Parameters
         ----------
         flux : tensor [n, band, y, x]
             Real images in flux units.
+        conditions : tensor [n, n_conditions]
+            Their standardised labels.
+        numeric : sequence of bool
+            Which of these are amounts.
         unit_njy, sky_rms : array [band]
             Flux unit in nJy; sky noise per pixel in flux units.
         correlation : array [band, 5, 5]
@@ -91,6 +99,7 @@ class Trainer:
             network.noise.start_at(sky_rms, correlation, log_depth, gain)
             network.brightest.copy_(torch.asinh(flux.amax((0, 2, 3)))[:, None, None] + HEADROOM)
         self.critic.standardise_on(flux)
+        self.response.learn(flux, conditions, numeric)
 
     def compile(self, backend="inductor"):
         """Have torch.compile fuse the operations of generator and critic; see `compile_network`."""
@@ -124,6 +133,7 @@ class Trainer:
             "generator": self.generator.state_dict(),
             "critic": self.critic.state_dict(),
             "averaged": self.averaged.state_dict(),
+            "response": self.response.state_dict(),
             "generator_optimiser": self.generator_optimiser.state_dict(),
             "critic_optimiser": self.critic_optimiser.state_dict(),
             "images": self.images,
@@ -131,7 +141,7 @@ class Trainer:
 
     def restore(self, state):
         """Go on from `state`."""
-        for name in ("generator", "critic", "averaged", "generator_optimiser", "critic_optimiser"):
+        for name in ("generator", "critic", "averaged", "response", "generator_optimiser", "critic_optimiser"):
             getattr(self, name).load_state_dict(state[name])
         self.images = state["images"]
 
@@ -182,7 +192,11 @@ class Trainer:
         report, real_scores = self._critic_step(real, [part.detach() for part in fake], conditions)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
         energy = energy_score(real[1].detach(), *seen[1].chunk(GALAXIES_PER_LABEL))
-        report |= self._generator_step(fake, real_scores, conditions, energy)
+        disobeyed = self._disobedience(latent[: len(flux)], conditions, noiseless[: len(flux)])
+        report |= self._generator_step(
+            fake, real_scores, conditions, SCORE_WEIGHT * energy + RESPONSE_WEIGHT * disobeyed
+        )
+        report["energy_score"] = energy.detach()
         self.images += self.settings.batch
         self._average()
         return report
@@ -213,17 +227,31 @@ class Trainer:
         self.critic_optimiser.step()
         return report, real_scores.detach()
 
-    def _generator_step(self, fake, real_scores, conditions, energy):
+    def _disobedience(self, latent, conditions, noiseless):
+        """Return how little these galaxies follow their labels, one label after the other; 0 in most steps."""
+        turn, early = divmod(self.images // self.settings.batch + PENALTY_EVERY // 2, PENALTY_EVERY)
+        columns = [] if early else self.response.columns
+        if not columns:
+            return noiseless.new_zeros(())
+        column = columns[turn % len(columns)]
+        moved = conditions.clone()
+        moved[:, column] += STEP
+        with autocast(self.device, self.dtype):
+            # Another size of batch than torch.compile was told of: the network as written.
+            other, _ = self.generator.forward(latent, moved)
+        return PENALTY_EVERY * self.response.penalty(noiseless, other, column)
+
+    def _generator_step(self, fake, real_scores, conditions, further):
         self.critic.requires_grad_(False)  # spares the gradients of the critic's weights
         with autocast(self.device, self.dtype):
             losses = generator_loss(real_scores, self.critic(*fake, conditions))
-        loss = losses[0] + PHOTOMETRIC_WEIGHT * losses[1] + SCORE_WEIGHT * energy
+        loss = losses[0] + PHOTOMETRIC_WEIGHT * losses[1] + further
         self.generator_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.team.average_gradients(self.generator)
         self.generator_optimiser.step()
         self.critic.requires_grad_(True)
-        return {"generator_loss": losses[0].detach(), "energy_score": energy.detach()}
+        return {"generator_loss": losses[0].detach()}
 
     def _set_rate(self, progress):
         rate = self.settings.lr * rate_factor(progress)

@@ -178,8 +178,8 @@ def train_gan(config, context):
             _save_inputs(run, config, store, rows)
         settings = Settings(config.batch, config.lr, config.gamma, config.seed)
         trainer = OBJECTIVES[config.objective][0](shape, settings, device, dtype, team)
-        images = _prepare(trainer, store, rows, state)
         conditions = torch.from_numpy(conditioning.standardise(labels)).to(device)
+        images = _prepare(trainer, store, rows, conditions, conditioning.numeric, state)
         if state:
             trainer.restore(state["trainer"])
         if config.compile:
@@ -213,17 +213,18 @@ def _save_inputs(run, config, store, rows):
         np.save(file, np.sort(store.ids[rows]))
 
 
-def _prepare(trainer, store, rows, state):
+def _prepare(trainer, store, rows, conditions, numeric, state):
     """Give the trainer its scales, measured on the training images, and return those."""
     # Rows are sorted by id, and ids by position on the sky: spread the sample over all of it.
-    sample = store.images(rows[spread(len(rows), MOST_MEASURED)])
+    some = spread(len(rows), MOST_MEASURED)
+    sample = store.images(rows[some])
     if not np.isfinite(sample).all():
         raise UserError(f"{store.path}: images with NaN or inf; see galaxycgan verify {store.path}")
     sky_rms, correlation, log_depth, gain = noise_of(sample)
     unit = (2 * sky_rms).astype(np.float32)
     if state is None:
         flux = torch.from_numpy(sample).to(trainer.device) / torch.from_numpy(unit).to(trainer.device)[:, None, None]
-        trainer.start_from(flux, unit, sky_rms / unit, correlation, log_depth, gain / unit)
+        trainer.start_from(flux, conditions[some], numeric, unit, sky_rms / unit, correlation, log_depth, gain / unit)
     return RealImages(store, rows, torch.from_numpy(unit), trainer.device, resident_bytes(trainer.device))
 
 

@@ -53,7 +53,7 @@ class PredictorTrainer:
         return self.generator
 
     @torch.no_grad()
-    def start_from(self, flux, unit_njy, *noise):
+    def start_from(self, flux, conditions, numeric, unit_njy, *noise):
         """Take the flux unit, and the scales that the validation measures with, from real images."""
         self.generator.flux_unit_njy.copy_(torch.as_tensor(unit_njy))
         self.photometer.standardise_on(flux)
