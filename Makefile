@@ -60,7 +60,7 @@ test-slurm: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(SLURM_WORKERS) --dist loadfile --no-loadscope-reorder \
 		tests/test_slurm_faults.py tests/test_slurm.py tests/test_slurm_guide.py
 
-# The generator that comes with the package, from nothing: 45 CPU minutes. It learns from one mock and is judged on another.
+# The generator that comes with the package, from nothing: 25 CPU minutes. It learns from one mock and is judged on another.
 PRETRAINED := build/pretrained
 PRETRAINED_NOTE := learned from 1,490 galaxies of a mock survey (galaxycgan mock, seed 1), not from the sky
 .PHONY: pretrained
