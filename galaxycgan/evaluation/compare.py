@@ -121,7 +121,7 @@ def _best(name, records):
     return min(known, key=lambda k: goals.badness(name, records[k]))
 
 
-def write_page(out, names, reports, metrics, folders=()):
+def write_page(out, names, reports, metrics, folders):
     """Write the page: the table, every metric as a point over its floor, and the galaxies, where pictures were made.
 
     Parameters
@@ -155,7 +155,7 @@ def write_page(out, names, reports, metrics, folders=()):
 
 def _galaxies(names, folders, file, title, words):
     """A section with the same picture of each run that has it."""
-    found = [(name, folder / file) for name, folder in zip(names, folders, strict=False) if (folder / file).is_file()]
+    found = [(name, folder / file) for name, folder in zip(names, folders, strict=True) if (folder / file).is_file()]
     figures = "".join(
         f'<h3>{html.escape(name)}</h3><div class="wide"><img src="{page.embedded(path)}" alt="{title}: '
         f'{html.escape(name)}"></div>'

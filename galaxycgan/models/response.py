@@ -5,14 +5,13 @@ from torch import nn
 
 from galaxycgan.images.photometry import APERTURE_RADIUS, geometry
 from galaxycgan.models.blocks import arcsinh
+from galaxycgan.models.photometer import SKY_VARIANCE
 
 #: A label's response counts where a standard deviation of it moves the light by more than galaxies scatter around it.
 STEEP = 1.0
 #: How far a label is moved, in standard deviations, and the least share of the response that must come of it: relations
 #: are curved, and galaxies differ.
 STEP, SHARE = 0.5, 0.25
-#: Noise of a flux over that of as many independent pixels: its correlation about doubles it; see `Photometer`.
-NOISE_OF_SUM = 2 * 0.5
 
 
 class Response(nn.Module):
@@ -42,7 +41,8 @@ class Response(nn.Module):
 
         In units of twice the sky noise of a pixel. For bright galaxies a unit is a factor of e.
         """
-        noise = NOISE_OF_SUM * len(self.inside) ** 0.5
+        # Its correlation about doubles the noise of a sum.
+        noise = 2 * (SKY_VARIANCE * len(self.inside)) ** 0.5
         return arcsinh(flux.flatten(2)[..., self.inside].sum(-1) / noise).mean(1)
 
     @torch.no_grad()

@@ -15,8 +15,8 @@ from galaxycgan.models.release import check_images, load_trained_on
 from galaxycgan.randomness import generator
 
 NAMES = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
-#: Scatter of asked labels around the training galaxies', in standard deviations of these. A wider one, such as Scott's
-#: bandwidth of 0.4 for 300 galaxies, asks for galaxies that no survey has, and tells of the class boundary wrongly.
+#: Scatter of asked labels around the training galaxies', in standard deviations of these. Scott's bandwidth, 0.4 for
+#: 300 galaxies, helps a classifier no more, and asks for some that no survey has.
 SMOOTHING = 0.1
 #: Training galaxies at most that teach the filter's regressor.
 MOST_TAUGHT = 6000
