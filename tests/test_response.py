@@ -13,7 +13,7 @@ def stamps(light):
     """Galaxies [n, 2 bands, y, x] of that much arcsinh light each: a flat square in the centre."""
     images = torch.zeros(len(light), 2, SIZE, SIZE)
     images[:, :, 14:18, 14:18] = 1.0
-    unit = Response(1, SIZE).light(images[:1]).sinh() * 1.0
+    unit = Response(1, SIZE).light(images[:1]).sinh()
     return images * (torch.sinh(light) / unit)[:, None, None, None]
 
 
