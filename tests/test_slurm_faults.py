@@ -114,6 +114,7 @@ def test_trainings_of_an_array_survive_scancel_kill_a_warning_and_a_crash_of_the
     shown = galaxycgan("status", "array", cwd=here).stdout
     assert "1 stopped" in shown, shown
     assert "1 killed" in shown, shown
+    until_remembered(cluster, warned.number)
     cluster.stop_control()
     assert "Slurm gives no answer" in galaxycgan("status", str(left.run), cwd=here).stdout
     left.thaw()
@@ -131,6 +132,17 @@ def test_trainings_of_an_array_survive_scancel_kill_a_warning_and_a_crash_of_the
         same_as_undisturbed(training)
         report(fault, training, began)
     assert "4 done" in galaxycgan("status", "array", cwd=here).stdout
+
+
+def until_remembered(cluster, number):
+    """Wait until slurmctld has written down that a job runs, some seconds after it began.
+
+    One that crashes sooner starts the job again when it comes back, or knows nothing of it.
+    """
+    written = cluster.directory / "state" / "job_state"
+    before = written.stat().st_mtime_ns
+    cluster.ask("scontrol", "update", f"jobid={number}", "admincomment=written")  # so that there is something to write
+    until(lambda: written.stat().st_mtime_ns != before)
 
 
 def freeze(trainings):
