@@ -304,7 +304,8 @@ class TrainClassifier:
         "", "run directory of the GAN for --augment gan, or pretrained: the one of the package; empty: runs/train_gan"
     )  # fmt: skip
     synthetic_share: float = option(
-        0.5, "share of generated galaxies in an epoch; 0.5: as many as real ones; 1: no real ones at all"
+        0.8,
+        "share of generated galaxies in an epoch; 0.5: as many as real ones, 0.8: four for each, 1: no real ones",
     )
     synthetic_filter: float = option(
         0.0,
@@ -354,7 +355,9 @@ class Study:
         " standard augmentation, and training on generated galaxies alone, are added",
     )
     classifier: str = option("cnn2018", "network of the classifiers", choices=("cnn2018", "base"))
-    synthetic_share: float = option(0.5, "share of generated galaxies in an epoch; 0.5: as many as real ones")
+    synthetic_share: float = option(
+        0.8, "share of generated galaxies in an epoch; 0.5: as many as real ones, 0.8: four for each"
+    )  # fmt: skip
     preset: str = option("tiny", "size of the GANs", choices=("tiny", "base", "large"))
     gan_images: int = option(100_000, "real images to show each GAN in all")
     epochs: int = option(200, "epochs of a classifier at most")
