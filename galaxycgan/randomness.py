@@ -7,7 +7,7 @@ stream), the counter is the index. Every index owns a fixed range of counters: n
 import numpy as np
 
 #: One stream per use, so that no two uses share numbers.
-STREAMS = {"order": 1, "augment": 2, "latent": 3, "noise": 4, "request": 5, "select": 6}
+STREAMS = {"order": 1, "augment": 2, "latent": 3, "noise": 4, "request": 5, "select": 6, "critics": 7, "shift": 8}
 STREAMS |= {"mock-population": 101, "mock-pool": 102, "mock-patches": 103, "mock-table": 104, "mock-render": 105}
 _RADIANS_PER_STEP = np.float32(2.0 * np.pi / 2**32)
 

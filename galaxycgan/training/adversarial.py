@@ -14,6 +14,7 @@ from galaxycgan.models.generator import Generator
 from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.models.response import STEP, Response
 from galaxycgan.randomness import generator, normals
+from galaxycgan.training import augmentation
 from galaxycgan.training.distributed import ALONE
 from galaxycgan.training.sampler import dihedral, symmetry
 
@@ -43,6 +44,8 @@ class Settings:
     lr: float
     gamma: float
     seed: int
+    #: How strongly critics are kept from knowing galaxies one by one, 0..1; see `training.augmentation`.
+    disturbance: float = 0.0
 
 
 class Trainer:
@@ -189,17 +192,27 @@ class Trainer:
             noiseless, depth = self.generator(latent, conditions.repeat(GALAXIES_PER_LABEL, 1))
         seen = self.critic.observe(self.generator.observe(noiseless, depth, white))
         fake = [part[: len(flux)] for part in seen]
-        report, real_scores = self._critic_step(real, [part.detach() for part in fake], conditions)
+        measured, told = real[1], conditions
+        if self.settings.disturbance:
+            real, fake, told = self._disturbed(real, fake, conditions)
+        report, real_scores = self._critic_step(real, [part.detach() for part in fake], told)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
-        energy = energy_score(real[1].detach(), *seen[1].chunk(GALAXIES_PER_LABEL))
+        energy = energy_score(measured.detach(), *seen[1].chunk(GALAXIES_PER_LABEL))
         disobeyed = self._disobedience(latent[: len(flux)], conditions, noiseless[: len(flux)])
-        report |= self._generator_step(
-            fake, real_scores, conditions, SCORE_WEIGHT * energy + RESPONSE_WEIGHT * disobeyed
-        )
+        report |= self._generator_step(fake, real_scores, told, SCORE_WEIGHT * energy + RESPONSE_WEIGHT * disobeyed)
         report["energy_score"] = energy.detach()
         self.images += self.settings.batch
         self._average()
         return report
+
+    def _disturbed(self, real, fake, conditions):
+        """Return real and generated galaxies as the critics see them, and the labels that they are told."""
+        amount, (n, width) = self.settings.disturbance, conditions.shape
+        shift = augmentation.shift_of(self.settings.seed, self.images, amount)
+        deviates = self._normals("critics", real[0][0].numel() + real[1].shape[1] + 2 + width)
+        told = conditions + amount * augmentation.LABELS * deviates[:n, -width:]
+        sides = zip((real, fake), deviates[:, :-width].split(n), strict=True)
+        return *(augmentation.disturbed(seen, drawn, amount, shift) for seen, drawn in sides), told
 
     def _critic_step(self, real, fake, conditions):
         penalise = (self.images // self.settings.batch) % PENALTY_EVERY == 0

@@ -18,6 +18,7 @@ from galaxycgan.models.generator import LAYOUT
 from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGHTS, save_generator
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.adversarial import Settings, Trainer
+from galaxycgan.training.augmentation import strength
 from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint
 from galaxycgan.training.dataset import RealImages, resident_bytes
 from galaxycgan.training.distributed import device_of, team_of
@@ -176,7 +177,7 @@ def train_gan(config, context):
         )
         if team.leads:
             _save_inputs(run, config, store, rows)
-        settings = Settings(config.batch, config.lr, config.gamma, config.seed)
+        settings = Settings(config.batch, config.lr, config.gamma, config.seed, strength(len(rows)))
         trainer = OBJECTIVES[config.objective][0](shape, settings, device, dtype, team)
         conditions = torch.from_numpy(conditioning.standardise(labels)).to(device)
         images = _prepare(trainer, store, rows, conditions, conditioning.numeric, state)

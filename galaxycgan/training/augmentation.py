@@ -1,0 +1,61 @@
+"""What keeps critics from learning a few training galaxies by heart: they see real and generated ones alike disturbed.
+
+A critic that knows its galaxies one by one tells the generator nothing of what lies between them. What is done to both
+sides in the same way can't teach the generator to make it: where disturbed galaxies have the same distribution, so
+have the undisturbed ones (Karras et al. 2020, arXiv:2006.06676, section 2.2). Brightness, colour and size stay.
+"""
+
+import math
+
+import torch
+
+from galaxycgan.randomness import generator
+
+#: Down to FEW training galaxies the critics need all of it, from ENOUGH on nothing.
+FEW, ENOUGH = 150, 300
+LARGEST_SHIFT_PX = 3
+#: Largest noise of pixels and of measurements, each image having its own share of it, and noise of the labels, all in
+#: standard deviations of the training galaxies'. Real and generated galaxies are compared at the same noisy labels:
+#: labels to the last digit name a galaxy.
+PIXELS, MEASUREMENTS, LABELS = 0.5, 0.3, 0.3
+
+
+def strength(n):
+    """Return how much of it critics need that learn from n galaxies: 1 for few, 0 for enough."""
+    return min(1.0, max(0.0, (ENOUGH - n) / (ENOUGH - FEW)))
+
+
+def disturbed(seen, deviates, amount, shift):
+    """Disturb what the critics see of galaxies, real or generated.
+
+    Parameters
+    ----------
+    seen : pair of tensors [n, band, y, x] and [n, n_features]
+        Standardised pixels and measurements.
+    deviates : tensor [n, n_pixels + n_features + 2]
+        Standard normal, others for real galaxies than for generated ones.
+    amount : float
+        0..1 of the largest noise.
+    shift : (int, int)
+        Pixels by which all images are moved around the torus, along y and x; the same for real and generated ones.
+
+    Returns
+    -------
+    list of two tensors
+        As `seen`.
+    """
+    pixels, features = seen
+    noise, errors, shares = deviates.split([pixels[0].numel(), features.shape[1], 2], 1)
+    # The distribution function of a normal deviate is uniform in 0..1.
+    shares = amount * 0.5 * (1 + torch.erf(shares / math.sqrt(2)))
+    moved = torch.roll(pixels, shift, (-2, -1))
+    return [
+        moved + PIXELS * shares[:, :1, None, None] * noise.view_as(pixels),
+        features + MEASUREMENTS * shares[:, 1:] * errors,
+    ]
+
+
+def shift_of(seed, first, amount):
+    """Return by how many pixels along y and x the batch that starts at a global image index is moved."""
+    farthest = round(amount * LARGEST_SHIFT_PX)
+    return tuple(int(step) for step in generator(seed, "shift", first).integers(-farthest, farthest + 1, size=2))

@@ -1,0 +1,87 @@
+"""What critics of few galaxies see: disturbed alike on both sides, never in brightness, colour or size."""
+
+import numpy as np
+import pytest
+import torch
+
+from galaxycgan.models.generator import NetworkShape
+from galaxycgan.training import augmentation
+from galaxycgan.training.adversarial import Settings, Trainer
+
+CPU = torch.device("cpu")
+SHAPE = NetworkShape.preset("tiny", 3, 32, 2)
+BATCH = 8
+
+
+def trainer_of(disturbance):
+    trainer = Trainer(SHAPE, Settings(BATCH, 6e-4, 0.3, 5, disturbance), CPU, torch.float32)
+    flux, conditions = batch()
+    unit = np.ones(3, dtype=np.float32)
+    noise = np.eye(5, dtype=np.float32)[2][:, None] * np.eye(5, dtype=np.float32)[2]
+    trainer.start_from(
+        flux, conditions, [True, True], unit, 0.5 * unit, np.stack([noise] * 3), 1e-4 * np.eye(3), 0.01 * unit
+    )
+    return trainer
+
+
+def batch():
+    random = torch.Generator().manual_seed(1)
+    return torch.randn(BATCH, 3, 32, 32, generator=random), torch.randn(BATCH, 2, generator=random)
+
+
+def test_few_galaxies_need_it_and_enough_do_not():
+    assert [augmentation.strength(n) for n in (16, 150, 225, 300, 100_000)] == [1, 1, 0.5, 0, 0]
+
+
+def test_both_sides_are_disturbed_alike_with_noise_of_their_own():
+    random = torch.Generator().manual_seed(0)
+    pixels, features = torch.randn(500, 3, 32, 32, generator=random), torch.randn(500, 40, generator=random)
+    sides = [torch.randn(500, 3 * 32 * 32 + 40 + 2, generator=random) for _ in range(2)]
+    one, other = (augmentation.disturbed((pixels, features), drawn, 1.0, (2, -1)) for drawn in sides)
+    moved = torch.roll(pixels, (2, -1), (-2, -1))
+    for k, (before, most) in enumerate(((moved, augmentation.PIXELS), (features, augmentation.MEASUREMENTS))):
+        added = [side[k] - before for side in (one, other)]
+        assert not torch.equal(*added)
+        for each in added:
+            scatter = each.flatten(1).std(1)  # of each image: a uniform share of the largest
+            assert scatter.max() < 1.5 * most and scatter.min() < 0.1 * most
+            # A uniform share squared is a third in the mean.
+            assert each.square().mean().sqrt() == pytest.approx(most / 3**0.5, rel=0.1)
+            assert abs(float(each.mean())) < 0.01  # no brightness
+    half = augmentation.disturbed((pixels, features), sides[0], 0.5, (2, -1))
+    assert torch.allclose(half[1] - features, 0.5 * (one[1] - features), atol=1e-6)
+
+
+def test_shifts_reach_three_pixels_both_ways_and_belong_to_the_batch():
+    shifts = [augmentation.shift_of(0, first, 1.0) for first in range(0, 32 * 400, 32)]
+    assert {step for pair in shifts for step in pair} == set(range(-3, 4))
+    assert augmentation.shift_of(0, 64, 1.0) == shifts[2]
+    assert {augmentation.shift_of(0, first, 0.1) for first in range(50)} == {(0, 0)}
+
+
+def test_critics_alone_are_told_of_it_and_the_energy_score_is_of_the_galaxies_as_they_are(monkeypatch):
+    seen = {}
+    for amount in (0.0, 1.0):
+        trainer = trainer_of(amount)
+        critic = trainer.critic.forward
+        told = []
+        monkeypatch.setattr(
+            trainer.critic, "forward", lambda *parts, critic=critic, told=told: told.append(parts) or critic(*parts)
+        )
+        report = trainer.step(*batch(), 0.0)
+        seen[amount] = told, float(report["energy_score"])
+    flux, conditions = batch()
+    assert seen[0.0][1] == seen[1.0][1]
+    (plain, *_), (disturbed, *_) = (seen[amount][0] for amount in (0.0, 1.0))
+    assert torch.equal(plain[2], torch.cat([conditions, conditions]))
+    real, fake = disturbed[2].chunk(2)
+    assert torch.equal(real, fake) and 0.15 < float((real - conditions).std()) < 0.6
+    assert not torch.equal(disturbed[0], plain[0]) and not torch.equal(disturbed[1], plain[1])
+
+
+def test_a_step_that_is_disturbed_teaches_both_networks():
+    trainer = trainer_of(1.0)
+    before = {name: [p.clone() for p in getattr(trainer, name).parameters()] for name in ("generator", "critic")}
+    trainer.step(*batch(), 0.0)
+    for name, old in before.items():
+        assert any(not torch.equal(p, q) for p, q in zip(getattr(trainer, name).parameters(), old, strict=True))
