@@ -137,7 +137,7 @@ def test_a_classifier_learns_from_real_and_generated_galaxies(options, gan, tmp_
     train_classifier(dataclasses.replace(options, augment="standard+gan", gan=str(gan), epochs=2), Context())
     assert "ROC AUC" in capsys.readouterr().out
     results = read_json(tmp_path / "run/metrics.json")
-    assert results["synthetic_per_epoch"] == results["galaxies"]["training"]
+    assert results["synthetic_per_epoch"] == 4 * results["galaxies"]["training"]
 
 
 def test_the_filter_leaves_out_the_galaxies_that_obey_least(gan, survey_store, monkeypatch):
