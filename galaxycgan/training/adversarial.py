@@ -209,7 +209,7 @@ class Trainer:
         """Return real and generated galaxies as the critics see them, and the labels that they are told."""
         amount, (n, width) = self.settings.disturbance, conditions.shape
         shift = augmentation.shift_of(self.settings.seed, self.images, amount)
-        deviates = self._normals("critics", real[0][0].numel() + real[1].shape[1] + 2 + width)
+        deviates = self._normals("critics", real[0][0].numel() + real[1].shape[1] + augmentation.SHARES + width)
         told = conditions + amount * augmentation.LABELS * deviates[:n, -width:]
         sides = zip((real, fake), deviates[:, :-width].split(n), strict=True)
         return *(augmentation.disturbed(seen, drawn, amount, shift) for seen, drawn in sides), told

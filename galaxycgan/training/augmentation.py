@@ -18,6 +18,8 @@ LARGEST_SHIFT_PX = 3
 #: standard deviations of the training galaxies'. Real and generated galaxies are compared at the same noisy labels:
 #: labels to the last digit name a galaxy.
 PIXELS, MEASUREMENTS, LABELS = 0.5, 0.3, 0.3
+#: Deviates of an image that set its shares of the noise of pixels and of measurements.
+SHARES = 2
 
 
 def strength(n):
@@ -32,7 +34,7 @@ def disturbed(seen, deviates, amount, shift):
     ----------
     seen : pair of tensors [n, band, y, x] and [n, n_features]
         Standardised pixels and measurements.
-    deviates : tensor [n, n_pixels + n_features + 2]
+    deviates : tensor [n, n_pixels + n_features + SHARES]
         Standard normal, others for real galaxies than for generated ones.
     amount : float
         0..1 of the largest noise.
@@ -45,7 +47,7 @@ def disturbed(seen, deviates, amount, shift):
         As `seen`.
     """
     pixels, features = seen
-    noise, errors, shares = deviates.split([pixels[0].numel(), features.shape[1], 2], 1)
+    noise, errors, shares = deviates.split([pixels[0].numel(), features.shape[1], SHARES], 1)
     # The distribution function of a normal deviate is uniform in 0..1.
     shares = amount * 0.5 * (1 + torch.erf(shares / math.sqrt(2)))
     moved = torch.roll(pixels, shift, (-2, -1))
