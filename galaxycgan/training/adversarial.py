@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import torch
 
+from galaxycgan.models.averaging import move_average
 from galaxycgan.models.blocks import arcsinh
 from galaxycgan.models.compiled import compile_network, input_gradients, weight_gradients
 from galaxycgan.models.device import autocast
@@ -207,12 +208,10 @@ class Trainer:
 
     def _disturbed(self, real, fake, conditions):
         """Return real and generated galaxies as the critics see them, and the labels that they are told."""
-        amount, (n, width) = self.settings.disturbance, conditions.shape
+        amount = self.settings.disturbance
         shift = augmentation.shift_of(self.settings.seed, self.images, amount)
-        deviates = self._normals("critics", real[0][0].numel() + real[1].shape[1] + augmentation.SHARES + width)
-        told = conditions + amount * augmentation.LABELS * deviates[:n, -width:]
-        sides = zip((real, fake), deviates[:, :-width].split(n), strict=True)
-        return *(augmentation.disturbed(seen, drawn, amount, shift) for seen, drawn in sides), told
+        deviates = self._normals("critics", augmentation.deviates_of(real, conditions))
+        return augmentation.both_disturbed(real, fake, conditions, deviates, amount, shift)
 
     def _critic_step(self, real, fake, conditions):
         penalise = (self.images // self.settings.batch) % PENALTY_EVERY == 0
@@ -272,13 +271,9 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = rate
 
-    @torch.no_grad()
     def _average(self):
         span = max(self.settings.batch, min(self.images / 10, LONGEST_AVERAGE_IMAGES))
-        weight = min(1.0, self.settings.batch / span)
-        pairs = zip(self.averaged.parameters(), self.generator.parameters(), strict=True)
-        averaged, current = zip(*pairs, strict=True)
-        torch._foreach_lerp_(list(averaged), list(current), weight)
+        move_average(self.averaged, self.generator, min(1.0, self.settings.batch / span))
 
 
 def rate_factor(progress):

@@ -57,6 +57,35 @@ def disturbed(seen, deviates, amount, shift):
     ]
 
 
+def deviates_of(seen, conditions):
+    """Return how many deviates `both_disturbed` takes for a galaxy and the generated one beside it, each."""
+    return seen[0][0].numel() + seen[1].shape[1] + SHARES + conditions.shape[1]
+
+
+def both_disturbed(real, fake, conditions, deviates, amount, shift):
+    """Disturb what the critics see of real and generated galaxies, and the labels that they are told of both.
+
+    Parameters
+    ----------
+    real, fake : pair of tensors
+        As `disturbed` takes them.
+    conditions : tensor [n, label]
+        Standardised.
+    deviates : tensor [2 n, `deviates_of`]
+        Standard normal.
+    amount, shift
+        See `disturbed`.
+
+    Returns
+    -------
+    real, fake, conditions
+    """
+    n, width = conditions.shape
+    told = conditions + amount * LABELS * deviates[:n, -width:]
+    sides = zip((real, fake), deviates[:, :-width].split(n), strict=True)
+    return *(disturbed(seen, drawn, amount, shift) for seen, drawn in sides), told
+
+
 def shift_of(seed, first, amount):
     """Return by how many pixels along y and x the batch that starts at a global image index is moved."""
     farthest = round(amount * LARGEST_SHIFT_PX)
