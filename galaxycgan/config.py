@@ -304,8 +304,9 @@ class TrainClassifier:
         "", "run directory of the GAN for --augment gan, or pretrained: the one of the package; empty: runs/train_gan"
     )  # fmt: skip
     synthetic_share: float = option(
-        0.8,
-        "share of generated galaxies in an epoch; 0.5: as many as real ones, 0.8: four for each, 1: no real ones",
+        0.0,
+        "share of generated galaxies in an epoch; 0.5: as many as real ones, 1: no real ones; 0: four for each real"
+        " one, 2,000 at most",
     )
     synthetic_filter: float = option(
         0.0,
@@ -330,7 +331,10 @@ class TrainClassifier:
     fold: int = option(-1, "cross-validation: test on this fold of training and validation split, from 0; -1: none")
     folds: int = option(5, "number of folds; a GAN must have been trained with the same --fold and --folds")
     epochs: int = option(200, "epochs at most")
-    patience: int = option(35, "epochs without a better validation log loss before it stops")
+    patience: int = option(
+        0, "epochs without a better validation log loss before the learning rate falls; the third time it stops. 0:"
+        " those that show 20,000 images, from 4 to 35"
+    )  # fmt: skip
     batch: int = option(64, "images in a batch")
     lr: float = option(0.001, "learning rate of Adam")
     seed: int = option(0, "seed of weights, order, augmentation and generated galaxies")
@@ -356,12 +360,12 @@ class Study:
     )
     classifier: str = option("cnn2018", "network of the classifiers", choices=("cnn2018", "base"))
     synthetic_share: float = option(
-        0.8, "share of generated galaxies in an epoch; 0.5: as many as real ones, 0.8: four for each"
+        0.0, "share of generated galaxies in an epoch; 0.5: as many as real ones; 0: four for each, 2,000 at most"
     )  # fmt: skip
     preset: str = option("tiny", "size of the GANs", choices=("tiny", "base", "large"))
     gan_images: int = option(100_000, "real images to show each GAN in all")
     epochs: int = option(200, "epochs of a classifier at most")
-    patience: int = option(35, "epochs without a better validation log loss before a classifier stops")
+    patience: int = option(0, "of a classifier, as in train_classifier")
     parts: int = option(1, "share the work among so many jobs")
     part: int = option(
         -1, "do this part of it, from 0: for array jobs; -1: all. The job that ends last writes the table"

@@ -18,8 +18,8 @@ from galaxycgan.files import read_json
 from galaxycgan.generation.classify import classify
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.classifier import train_classifier
-from galaxycgan.training.classifier_data import SyntheticImages, read_split, read_splits
-from galaxycgan.training.classifier_loop import ClassifierTrainer
+from galaxycgan.training.classifier_data import Split, SyntheticImages, read_split, read_splits
+from galaxycgan.training.classifier_loop import ClassifierTrainer, plateaus
 from galaxycgan.training.gan import train_gan
 
 TARGET = "photo_z < 0.4"
@@ -42,6 +42,10 @@ def gan(survey_store, tmp_path_factory):
 
 def networks(*runs):
     return [load_checkpoint(run / "classifier.pt")["network"] for run in runs]
+
+
+def flat(network):
+    return torch.cat([values.detach().flatten() for values in network.parameters()])
 
 
 def same(one, other):
@@ -88,6 +92,13 @@ def test_classify_says_when_it_is_done_and_replaces_nothing_else(options, tmp_pa
         classify(request, Context())
 
 
+@pytest.fixture
+def trainer(options):
+    with GalaxyStore(options.store) as store:
+        splits = read_splits(store, TARGET)
+    return ClassifierTrainer(dataclasses.replace(options, patience=2), splits, None, np.ones(3), CPU, {})
+
+
 @pytest.mark.parametrize("preset", ["cnn2018", "base"])
 def test_a_run_stopped_after_any_epoch_ends_in_the_same_weights(options, tmp_path, capsys, preset):
     options = dataclasses.replace(options, preset=preset)
@@ -105,6 +116,98 @@ def test_a_run_stopped_after_any_epoch_ends_in_the_same_weights(options, tmp_pat
     assert "is finished" in capsys.readouterr().out
     train_classifier(dataclasses.replace(stopped, epochs=5), Context())
     assert "going on at epoch 4" in capsys.readouterr().out
+
+
+def test_a_run_stopped_after_its_learning_rate_fell_ends_in_the_same_weights(options, tmp_path):
+    # Too large a rate: validation gets worse soon.
+    options = dataclasses.replace(options, lr=0.01, patience=1, epochs=30)
+    train_classifier(options, Context())
+    learning = read_json(tmp_path / "run/metrics.json")["learning"]
+    assert {entry["lr"] for entry in learning} == {0.01, 0.0025, 0.000625}
+    stopped, context = dataclasses.replace(options, run=str(tmp_path / "stopped")), Context()
+    context.stop.set()
+    for _ in learning[:-1]:
+        with pytest.raises(Interrupted):
+            train_classifier(stopped, context)
+    with pytest.raises(Interrupted):
+        train_classifier(stopped, context)
+    train_classifier(stopped, Context())
+    assert same(*networks(tmp_path / "run", tmp_path / "stopped"))
+    metrics = read_json(tmp_path / "stopped/metrics.json")
+    assert metrics["learning"] == learning and metrics["settled"]
+
+
+def test_where_validation_gets_no_better_the_rate_falls_and_training_goes_on_from_the_best(
+    trainer, tmp_path, monkeypatch
+):
+    losses, seen = iter([0.5, 0.4, 0.45, 0.42, 0.39, 0.41, 0.4, 0.4, 0.4, 0.1]), []
+    one = next(name for name, values in trainer.network.state_dict().items() if values.numel() > 100)
+
+    def epoch(number):
+        seen.append(float(trainer.network.state_dict()[one].mean()))
+        for network in (trainer.network, trainer.averaged):
+            with torch.no_grad():
+                network.state_dict()[one].fill_(number)
+        lr = trainer.optimiser.param_groups[0]["lr"]
+        trainer.history.append({"epoch": number, "train_loss": 1.0, "val_loss": next(losses), "lr": lr})
+
+    monkeypatch.setattr(trainer, "_epoch", epoch)
+    trainer.config = dataclasses.replace(trainer.config, epochs=100)
+    trainer.fit(tmp_path, Context())
+    assert [entry["lr"] for entry in trainer.history] == [1e-3] * 4 + [2.5e-4] * 3 + [6.25e-5] * 2
+    # Epochs 4 and 7 go on from the best ones: 1 and 4.
+    assert seen[1:] == [0, 1, 2, 1, 4, 5, 4, 7] and trainer.settled
+    assert float(trainer.network.state_dict()[one].mean()) == 4
+
+
+@pytest.mark.parametrize(
+    "losses, patience, expected",
+    [([], 2, (0, 0)), ([3, 2, 2], 2, (0, 1)), ([3, 2, 2, 2], 2, (1, 0)), ([3, 2, 2, 2, 1], 2, (1, 0)),
+     ([3, 2, 2, 2, 2.5, 2.5, 2.5], 2, (2, 1)), ([1, 2, 3], 1, (2, 0))],
+)  # fmt: skip
+def test_plateaus_are_counted(losses, patience, expected):
+    assert plateaus(losses, patience) == expected
+
+
+def test_what_is_judged_is_an_average_over_a_tenth_of_the_steps(trainer, monkeypatch):
+    monkeypatch.setattr("galaxycgan.training.classifier_loop.LONGEST_AVERAGE_EPOCHS", 2)
+    trainer.config = dataclasses.replace(trainer.config, batch=2)
+    expected, weights = None, []
+    for number in range(2):
+        step = trainer._average
+
+        def look(step=step):
+            step()
+            weights.append(flat(trainer.network))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, "_average", look)
+            trainer._epoch(number)
+    for steps, each in enumerate(weights, 1):
+        span = max(1, min(steps / 10, 2 * trainer.steps_per_epoch))
+        expected = each if expected is None else expected + (each - expected) / span
+    assert len(weights) == 2 * trainer.steps_per_epoch > 20
+    averaged = flat(trainer.averaged)
+    torch.testing.assert_close(averaged, expected, rtol=1e-4, atol=1e-6)
+    assert not torch.equal(averaged, weights[-1])
+
+
+def test_few_real_galaxies_get_four_generated_ones_each_and_many_no_more_than_2000_in_all(options, trainer):
+    trainer.config, trainer.synthetic = dataclasses.replace(options, synthetic_share=0.0), True
+    shown = {}
+    for n in (10, 400, 600, 50_000):
+        trainer.splits = [Split(torch.zeros(n, 1, 1, 1), torch.zeros(n), np.arange(n), np.arange(n))]
+        shown[n] = trainer.n_synthetic
+    assert shown == {10: 40, 400: 1600, 600: 2000, 50_000: 2000}
+
+
+def test_patience_is_shorter_where_epochs_are_long(options, trainer):
+    asked = []
+    for n in (100, 3000, 100_000):
+        trainer.config = dataclasses.replace(options, patience=0)
+        trainer.splits = [Split(torch.zeros(n, 1, 1, 1), torch.zeros(n), np.arange(n), np.arange(n))]
+        asked.append(trainer.patience)
+    assert asked == [35, 7, 4]
 
 
 def test_a_finished_run_is_judged_anew_where_another_survey_or_purity_is_asked_for(options, tmp_path, other_store):
@@ -228,7 +331,7 @@ def test_a_fold_is_what_the_classifier_is_tested_on(options, tmp_path, survey_st
         ({"lr": -1.0}, "--lr -1.0"),
         ({"augment": "gan", "gan": "nowhere"}, "nowhere: holds no trained generator"),
         ({"augment": "gan", "gan": "pretrained", "fraction": 0.5}, "models/pretrained: with --fraction or --fold"),
-        ({"synthetic_share": 0.0}, "--synthetic-share 0.0: must be above 0 and at most 1"),
+        ({"synthetic_share": 1.1}, "--synthetic-share 1.1: must be at least 0 and at most 1"),
         ({"synthetic_filter": 1.0}, "--synthetic-filter 1.0"),
         ({"fraction": 1.5}, "--fraction 1.5: must be above 0 and at most 1"),
         ({"fold": 5}, "--fold 5: of --folds 5 they are 0 to 4"),

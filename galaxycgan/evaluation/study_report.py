@@ -32,8 +32,8 @@ def write_report(run, report):
         f"<header><h1>Do generated galaxies help the classifier?</h1><p>{html.escape(report['target'])}; "
         f"{report['n_test']:,} test galaxies of {html.escape(report['test'])}, {report['n_wanted']:,} of them wanted; "
         f"{len(report['seeds'])} GANs and classifiers for each share of the training galaxies of "
-        f"{html.escape(report['store'])}; beside real galaxies, generated ones are "
-        f"{report['request']['synthetic_share']:.0%} of what an epoch shows. {report['created']}</p></header>",
+        f"{html.escape(report['store'])}; {_beside(report['request']['synthetic_share'])}. {report['created']}</p>"
+        "</header>",
         f'<section id="goals"><h2>Goals</h2><table><tbody>{goals}</tbody></table>{_pooled(report)}</section>',
         f'<section id="plot"><h2>ROC AUC by share of real galaxies</h2><figure><div class="wide"><img src="'
         f'{page.embedded(run / PLOT)}" alt="ROC AUC and gain by share of real galaxies"></div></figure></section>',
@@ -41,6 +41,13 @@ def write_report(run, report):
         f'<section id="made"><h2>How it was made</h2><pre>{made}</pre></section>',
     ]
     write_text(run / REPORT, page.document("Do generated galaxies help the classifier?", sections))
+
+
+def _beside(share):
+    """Say how many generated galaxies a classifier sees beside real ones."""
+    if not share:
+        return "four generated galaxies stand beside each real one, 2,000 at most"
+    return f"beside real galaxies, generated ones are {share:.0%} of what an epoch shows"
 
 
 def text_table(report):

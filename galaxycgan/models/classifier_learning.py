@@ -53,7 +53,9 @@ def augmented(images, random):
     return flat.gather(2, which[:, None].expand_as(flat)).view_as(images)
 
 
-def learn_epoch(network, optimiser, images, wanted, random, batch, augment, weight=1.0, dtype=torch.float32):
+def learn_epoch(
+    network, optimiser, images, wanted, random, batch, augment, weight=1.0, dtype=torch.float32, after_step=None
+):
     """Show each image once.
 
     Parameters
@@ -74,6 +76,8 @@ def learn_epoch(network, optimiser, images, wanted, random, batch, augment, weig
         Of wanted galaxies in the loss.
     dtype : torch.dtype
         Of the convolutions.
+    after_step : callable, optional
+        Called when the optimiser has changed the network.
 
     Returns
     -------
@@ -93,6 +97,8 @@ def learn_epoch(network, optimiser, images, wanted, random, batch, augment, weig
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
+        if after_step:
+            after_step()
         total += float(loss.detach()) * len(pick)
     return total / len(images)
 

@@ -6,10 +6,11 @@ metrics.json, schema version 1::
     tool, created, request     what made it, when it was asked for, and of what: equal requests are done already
     store, test_store          paths as given; test_store is null without --test
     target, preset, epochs, best_epoch
+    settled                    whether it stopped by itself: more epochs would change nothing
     galaxies                   split -> number; synthetic_per_epoch
     calibration                shift, temperature of the logits; threshold and the rule it was chosen by
     validation, test, survey   scores: see `galaxycgan.evaluation.classification.scores`; survey with --test alone
-    learning                   list of epoch, train_loss, val_loss [nats]
+    learning                   list of epoch, train_loss, val_loss [nats], lr
 
 predictions.npz holds for each of these sets ``SET_ids``, ``SET_wanted`` and ``SET_probability``.
 """
@@ -33,7 +34,7 @@ from galaxycgan.provenance import tool_stamp
 from galaxycgan.resources import gan_directory
 from galaxycgan.training.checkpoint import CHECKPOINT
 from galaxycgan.training.classifier_data import NAMES, SyntheticImages, read_splits, read_survey
-from galaxycgan.training.classifier_loop import FOR_SCALES, ClassifierTrainer
+from galaxycgan.training.classifier_loop import FOR_SCALES, RECIPE, ClassifierTrainer
 from galaxycgan.training.classifier_model import MODEL, probabilities, save_classifier
 from galaxycgan.training.noise import noise_of
 
@@ -89,10 +90,10 @@ def train_classifier(config, context):
 
 
 def _check(config):
-    check_at_least(config, draw=0, epochs=1, patience=1, batch=2, seed=0, lr=1e-12, purity=0.0)
+    check_at_least(config, draw=0, epochs=1, patience=0, batch=2, seed=0, lr=1e-12, purity=0.0)
     check_portion(config.fraction, config.fold, config.folds)
-    if not 0 < config.synthetic_share <= 1:
-        raise UserError(f"--synthetic-share {config.synthetic_share}: must be above 0 and at most 1")
+    if not 0 <= config.synthetic_share <= 1:
+        raise UserError(f"--synthetic-share {config.synthetic_share}: must be at least 0 and at most 1")
     if not 0 <= config.synthetic_filter < 1:
         raise UserError(f"--synthetic-filter {config.synthetic_filter}: must be at least 0 and below 1")
     if config.purity > 1:
@@ -107,10 +108,13 @@ def _gan(config):
 def _request(config, store, survey):
     """What decides the result."""
     request = {name: getattr(config, name) for name in (*IDENTITY, "purity")} | {"store": store.fingerprint}
-    request["gan"] = ""
+    request |= {"gan": "", "recipe": RECIPE}
     if gan := _gan(config):
         weights = gan_directory(gan) / WEIGHTS
         request["gan"] = sha256_file(weights) if weights.exists() else "missing"
+    else:
+        # Without a GAN this option means nothing: runs that differ in it are the same.
+        request["synthetic_share"] = 0.0
     return request | {"test": survey.fingerprint if survey else ""}
 
 
@@ -120,8 +124,7 @@ def _is_done(run, request, config, context):
         return False
     found = read_json(run / METRICS)
     # With more --epochs than before a run goes on that had not stopped by itself.
-    stopped = found.get("epochs", 0) >= config.epochs or found["epochs"] - 1 - found["best_epoch"] >= config.patience
-    if found.get("request") != request or not stopped:
+    if found.get("request") != request or not (found["settled"] or found["epochs"] >= config.epochs):
         return False
     context.say(f"{run}: is finished ({found['epochs']} epochs); --overwrite starts again")
     return True
@@ -217,6 +220,7 @@ class _Job:
             "preset": self.config.preset,
             "epochs": len(trainer.history),
             "best_epoch": trainer.best_epoch,
+            "settled": trainer.settled,
             "galaxies": {name: len(split.ids) for name, split in self.judged.items()},
             "synthetic_per_epoch": trainer.n_synthetic,
             "calibration": {name: about[name] for name in ("shift", "temperature", "threshold", "rule")},
