@@ -15,7 +15,8 @@ from astropy.wcs import WCS
 
 from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
 from galaxycgan.catalogs.schema import MISSING_INT, describe
-from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, StoreWriter
+from galaxycgan.catalogs.store import GalaxyStore, StoreHeader
+from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError
 
 

@@ -9,8 +9,9 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
 from galaxycgan.catalogs.schema import describe
-from galaxycgan.catalogs.store import StoreHeader, StoreWriter
+from galaxycgan.catalogs.store import StoreHeader
 from galaxycgan.catalogs.verify import fits_problems
+from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.generation.frame import aperture_sum, place
 from galaxycgan.generation.inject import prepare, taper
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY

@@ -13,8 +13,9 @@ from astropy.table import MaskedColumn, QTable, Table
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.schema import AB_MAGNITUDE, MISSING_INT
 from galaxycgan.catalogs.select import read_id_list
-from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, StoreWriter, split_of
+from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, split_of
 from galaxycgan.catalogs.verify import store_problems
+from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError
 
 FIRST_ID = 2**53

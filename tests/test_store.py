@@ -14,8 +14,9 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable
 
-from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, StoreWriter, find_store, split_of
+from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, find_store, split_of
 from galaxycgan.catalogs.verify import store_problems
+from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError
 
 HEADER = StoreHeader(

@@ -16,8 +16,9 @@ from astropy.table import MaskedColumn, QTable, Table
 from galaxycgan.catalogs.columns import PlainColumn
 from galaxycgan.catalogs.export import read_catalog
 from galaxycgan.catalogs.schema import AB_MAGNITUDE, DEX_SOLAR_MASS
-from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, StoreWriter
+from galaxycgan.catalogs.store import GalaxyStore, StoreHeader
 from galaxycgan.catalogs.table_export import write_table
+from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError
 
 FIRST_ID = 43_150_000_000_000_001

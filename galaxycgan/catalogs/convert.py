@@ -13,8 +13,9 @@ from galaxycgan.catalogs.objects import find_objects
 from galaxycgan.catalogs.plan import Plan, check_options
 from galaxycgan.catalogs.report import in_words, make_report, sep_report, split_report
 from galaxycgan.catalogs.schema import describe
-from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, StoreWriter, split_of
+from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, split_of
 from galaxycgan.catalogs.tables import numbers, read_table, require
+from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import file_record
 from galaxycgan.provenance import tool_stamp

@@ -11,7 +11,8 @@ from galaxycgan.catalogs.columns import PlainColumn, stack
 from galaxycgan.catalogs.derived import derived_header, derived_provenance, is_made, open_sound, store_record
 from galaxycgan.catalogs.merge_plan import Plan
 from galaxycgan.catalogs.report import split_lines
-from galaxycgan.catalogs.store import PIECE_BYTES, GalaxyStore, StoreWriter
+from galaxycgan.catalogs.store import PIECE_BYTES, GalaxyStore
+from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 
 #: What has to be the same in all stores, and what to do where it is not.

@@ -15,9 +15,10 @@ from galaxycgan.catalogs.derived import (
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.readers import NpyFile, check_file
 from galaxycgan.catalogs.report import split_lines
-from galaxycgan.catalogs.store import SPLITS, GalaxyStore, StoreWriter
+from galaxycgan.catalogs.store import SPLITS, GalaxyStore
 from galaxycgan.catalogs.table_files import read_raw
 from galaxycgan.catalogs.tables import whole_numbers
+from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import file_record
 from galaxycgan.randomness import generator

@@ -32,10 +32,9 @@ import numpy as np
 from galaxycgan.catalogs.header import NO_SPLIT, SPLITS, StoreHeader, split_of
 from galaxycgan.catalogs.rows import read_rows
 from galaxycgan.catalogs.schema import MISSING_INT, SCHEMA, SCHEMA_VERSION
-from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 
-__all__ = ["NO_SPLIT", "SPLITS", "GalaxyStore", "StoreHeader", "StoreWriter", "find_store", "split_of"]
+__all__ = ["NO_SPLIT", "SPLITS", "GalaxyStore", "StoreHeader", "find_store", "split_of"]
 
 PIECE_BYTES = 8 << 20
 
