@@ -92,7 +92,10 @@ class ClassifierTrainer:
     @property
     def settled(self):
         """Whether more epochs would change nothing."""
-        return plateaus([entry["val_loss"] for entry in self.history], self.patience)[0] > FALLS
+        return self._plateaus()[0] > FALLS
+
+    def _plateaus(self):
+        return plateaus([entry["val_loss"] for entry in self.history], self.patience)
 
     def resume(self, run):
         """Go on from the run's checkpoint, if any; return whether there is one."""
@@ -131,7 +134,7 @@ class ClassifierTrainer:
 
     def _slow_down(self):
         """Let the learning rate fall and go on from the best weights, where the validation loss falls no more."""
-        falls, waited = plateaus([entry["val_loss"] for entry in self.history], self.patience)
+        falls, waited = self._plateaus()
         if waited == 0 and 0 < falls <= FALLS and self.best_epoch < len(self.history) - 1:
             for network in (self.network, self.averaged):
                 network.load_state_dict(self.best)
