@@ -13,6 +13,12 @@ from dataclasses import field
 DWARFS = "8 < log_mass < 9 and photo_z < 0.15"
 #: What may be added to a classifier's training images.
 AUGMENT = ("none", "standard", "gan", "standard+gan")
+#: Generated galaxies of a classifier's epoch where no share is asked for: so many for each real one, so many at most.
+#: Few real galaxies are learned by heart where generated ones don't outnumber them; many real ones know more than a GAN
+#: has learned of them.
+FOR_EACH, MOST_SYNTHETIC = 4, 2000
+#: A classifier's patience where none is asked for: epochs that show so many images, but so many at least and at most.
+PATIENCE_IMAGES, LEAST_PATIENCE, MOST_PATIENCE = 20_000, 4, 35
 #: What a study's classifiers are judged on.
 STUDY_TEST = "the store of another survey that all classifiers are judged on, 5,000 galaxies or more"
 
@@ -305,8 +311,8 @@ class TrainClassifier:
     )  # fmt: skip
     synthetic_share: float = option(
         0.0,
-        "share of generated galaxies in an epoch; 0.5: as many as real ones, 1: no real ones; 0: four for each real"
-        " one, 2,000 at most",
+        "share of generated galaxies in an epoch; 0.5: as many as real ones, 1: no real ones; "
+        f"0: {FOR_EACH} for each real one, {MOST_SYNTHETIC:,} at most",
     )
     synthetic_filter: float = option(
         0.0,
@@ -332,8 +338,8 @@ class TrainClassifier:
     folds: int = option(5, "number of folds; a GAN must have been trained with the same --fold and --folds")
     epochs: int = option(200, "epochs at most")
     patience: int = option(
-        0, "epochs without a better validation log loss before the learning rate falls; the third time it stops. 0:"
-        " those that show 20,000 images, from 4 to 35"
+        0, "epochs without a better validation log loss before the learning rate falls; the third time it stops. 0: "
+        f"those that show {PATIENCE_IMAGES:,} images, from {LEAST_PATIENCE} to {MOST_PATIENCE}"
     )  # fmt: skip
     batch: int = option(64, "images in a batch")
     lr: float = option(0.001, "learning rate of Adam")
@@ -360,8 +366,10 @@ class Study:
     )
     classifier: str = option("cnn2018", "network of the classifiers", choices=("cnn2018", "base"))
     synthetic_share: float = option(
-        0.0, "share of generated galaxies in an epoch; 0.5: as many as real ones; 0: four for each, 2,000 at most"
-    )  # fmt: skip
+        0.0,
+        "share of generated galaxies in an epoch; 0.5: as many as real ones; "
+        f"0: {FOR_EACH} for each, {MOST_SYNTHETIC:,} at most",
+    )
     preset: str = option("tiny", "size of the GANs", choices=("tiny", "base", "large"))
     gan_images: int = option(100_000, "real images to show each GAN in all")
     epochs: int = option(200, "epochs of a classifier at most")

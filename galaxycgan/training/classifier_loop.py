@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from galaxycgan.config import FOR_EACH, LEAST_PATIENCE, MOST_PATIENCE, MOST_SYNTHETIC, PATIENCE_IMAGES
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.models.averaging import move_average
 from galaxycgan.models.classifier import Classifier
@@ -23,12 +24,6 @@ RECIPE = 2
 LONGEST_AVERAGE_EPOCHS = 10
 #: Where the validation loss falls no more, the learning rate falls by this factor, so many times.
 FALL, FALLS = 0.25, 2
-#: Generated galaxies of an epoch where no share is asked for: so many for each real one, so many at most. Few real
-#: galaxies are learned by heart where generated ones don't outnumber them; many real ones know more than a GAN has
-#: learned of them.
-FOR_EACH, MOST_SYNTHETIC = 4, 2000
-#: Patience where none is asked for: epochs that show so many images in all, but so many epochs at least and at most.
-PATIENCE_IMAGES, LEAST_PATIENCE, MOST_PATIENCE = 20_000, 4, 35
 
 
 class ClassifierTrainer:
