@@ -17,8 +17,8 @@ AUGMENT = ("none", "standard", "gan", "standard+gan")
 #: Few real galaxies are learned by heart where generated ones don't outnumber them; many real ones know more than a GAN
 #: has learned of them.
 FOR_EACH, MOST_SYNTHETIC = 4, 2000
-#: A classifier's patience where none is asked for: epochs that show so many images, but so many at least and at most.
-PATIENCE_IMAGES, LEAST_PATIENCE, MOST_PATIENCE = 20_000, 4, 35
+#: A classifier's epochs where no number is asked for: those that show so many images, but so many at least and at most.
+EPOCH_IMAGES, LEAST_EPOCHS, MOST_EPOCHS = 200_000, 40, 150
 #: What a study's classifiers are judged on.
 STUDY_TEST = "the store of another survey that all classifiers are judged on, 5,000 galaxies or more"
 
@@ -336,11 +336,11 @@ class TrainClassifier:
     draw: int = option(0, "which galaxies make that share: another number, other galaxies")
     fold: int = option(-1, "cross-validation: test on this fold of training and validation split, from 0; -1: none")
     folds: int = option(5, "number of folds; a GAN must have been trained with the same --fold and --folds")
-    epochs: int = option(200, "epochs at most")
-    patience: int = option(
-        0, "epochs without a better validation log loss before the learning rate falls; the third time it stops. 0: "
-        f"those that show {PATIENCE_IMAGES:,} images, from {LEAST_PATIENCE} to {MOST_PATIENCE}"
+    epochs: int = option(
+        0, "epochs, over which the learning rate falls to 0; 0: those that show "
+        f"{EPOCH_IMAGES:,} images, from {LEAST_EPOCHS} to {MOST_EPOCHS}"
     )  # fmt: skip
+    patience: int = option(0, "stop after so many epochs without a better validation log loss; 0: half of all epochs")
     batch: int = option(64, "images in a batch")
     lr: float = option(0.001, "learning rate of Adam")
     seed: int = option(0, "seed of weights, order, augmentation and generated galaxies")
@@ -372,7 +372,7 @@ class Study:
     )
     preset: str = option("tiny", "size of the GANs", choices=("tiny", "base", "large"))
     gan_images: int = option(100_000, "real images to show each GAN in all")
-    epochs: int = option(200, "epochs of a classifier at most")
+    epochs: int = option(0, "of a classifier, as in train_classifier")
     patience: int = option(0, "of a classifier, as in train_classifier")
     parts: int = option(1, "share the work among so many jobs")
     part: int = option(

@@ -19,7 +19,7 @@ from galaxycgan.generation.classify import classify
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.classifier import train_classifier
 from galaxycgan.training.classifier_data import Split, SyntheticImages, read_split, read_splits
-from galaxycgan.training.classifier_loop import ClassifierTrainer, plateaus
+from galaxycgan.training.classifier_loop import ClassifierTrainer
 from galaxycgan.training.gan import train_gan
 
 TARGET = "photo_z < 0.4"
@@ -96,7 +96,7 @@ def test_classify_says_when_it_is_done_and_replaces_nothing_else(options, tmp_pa
 def trainer(options):
     with GalaxyStore(options.store) as store:
         splits = read_splits(store, TARGET)
-    return ClassifierTrainer(dataclasses.replace(options, patience=2), splits, None, np.ones(3), CPU, {})
+    return ClassifierTrainer(options, splits, None, np.ones(3), CPU, {})
 
 
 @pytest.mark.parametrize("preset", ["cnn2018", "base"])
@@ -114,57 +114,36 @@ def test_a_run_stopped_after_any_epoch_ends_in_the_same_weights(options, tmp_pat
     assert same(*networks(tmp_path / "run", tmp_path / "stopped"))
     train_classifier(stopped, Context())
     assert "is finished" in capsys.readouterr().out
-    train_classifier(dataclasses.replace(stopped, epochs=5), Context())
-    assert "going on at epoch 4" in capsys.readouterr().out
+    with pytest.raises(UserError, match="was trained with another epochs"):
+        train_classifier(dataclasses.replace(stopped, epochs=5), Context())
 
 
-def test_a_run_stopped_after_its_learning_rate_fell_ends_in_the_same_weights(options, tmp_path):
-    # Too large a rate: validation gets worse soon.
-    options = dataclasses.replace(options, lr=0.01, patience=1, epochs=30)
+def test_the_learning_rate_falls_to_nothing_along_a_line(options, tmp_path):
     train_classifier(options, Context())
     learning = read_json(tmp_path / "run/metrics.json")["learning"]
-    assert {entry["lr"] for entry in learning} == {0.01, 0.0025, 0.000625}
-    stopped, context = dataclasses.replace(options, run=str(tmp_path / "stopped")), Context()
-    context.stop.set()
-    for _ in learning:
-        with pytest.raises(Interrupted):
-            train_classifier(stopped, context)
-    train_classifier(stopped, Context())
-    assert same(*networks(tmp_path / "run", tmp_path / "stopped"))
-    metrics = read_json(tmp_path / "stopped/metrics.json")
-    assert metrics["learning"] == learning and metrics["settled"]
-
-
-def test_where_validation_gets_no_better_the_rate_falls_and_training_goes_on_from_the_best(
-    trainer, tmp_path, monkeypatch
-):
-    losses, seen = iter([0.5, 0.4, 0.45, 0.42, 0.39, 0.41, 0.4, 0.4, 0.4, 0.1]), []
-    one = next(name for name, values in trainer.network.state_dict().items() if values.numel() > 100)
-
-    def epoch(number):
-        seen.append(float(trainer.network.state_dict()[one].mean()))
-        for network in (trainer.network, trainer.averaged):
-            with torch.no_grad():
-                network.state_dict()[one].fill_(number)
-        lr = trainer.optimiser.param_groups[0]["lr"]
-        trainer.history.append({"epoch": number, "train_loss": 1.0, "val_loss": next(losses), "lr": lr})
-
-    monkeypatch.setattr(trainer, "_epoch", epoch)
-    trainer.config = dataclasses.replace(trainer.config, epochs=100)
-    trainer.fit(tmp_path, Context())
-    assert [entry["lr"] for entry in trainer.history] == [1e-3] * 4 + [2.5e-4] * 3 + [6.25e-5] * 2
-    # Epochs 4 and 7 go on from the best ones: 1 and 4.
-    assert seen[1:] == [0, 1, 2, 1, 4, 5, 4, 7] and trainer.settled
-    assert float(trainer.network.state_dict()[one].mean()) == 4
+    assert [entry["lr"] for entry in learning] == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
 
 
 @pytest.mark.parametrize(
-    "losses, patience, expected",
-    [([], 2, (0, 0)), ([3, 2, 2], 2, (0, 1)), ([3, 2, 2, 2], 2, (1, 0)), ([3, 2, 2, 2, 1], 2, (1, 0)),
-     ([3, 2, 2, 2, 2.5, 2.5, 2.5], 2, (2, 1)), ([1, 2, 3], 1, (2, 0))],
+    "losses, patience, shown, best",
+    [([0.5, 0.4, 0.45, 0.42, 0.3, 0.1], 2, 4, 1), ([0.5, 0.4, 0.45, 0.42, 0.3, 0.1], 3, 6, 5),
+     ([0.5, 0.6, 0.7, 0.8, 0.1, 0.1], 0, 4, 0)],
 )  # fmt: skip
-def test_plateaus_are_counted(losses, patience, expected):
-    assert plateaus(losses, patience) == expected
+def test_training_ends_where_validation_gets_no_better_with_the_best_weights(
+    trainer, tmp_path, monkeypatch, losses, patience, shown, best
+):
+    one = next(name for name, values in trainer.network.state_dict().items() if values.numel() > 100)
+
+    def epoch(number):
+        with torch.no_grad():
+            trainer.averaged.state_dict()[one].fill_(number)
+        trainer.history.append({"epoch": number, "train_loss": 1.0, "val_loss": losses[number], "lr": 1e-3})
+
+    monkeypatch.setattr(trainer, "_epoch", epoch)
+    trainer.config = dataclasses.replace(trainer.config, epochs=6, patience=patience)
+    trainer.fit(tmp_path, Context())
+    assert len(trainer.history) == shown
+    assert float(trainer.network.state_dict()[one].mean()) == best
 
 
 def test_what_is_judged_is_an_average_over_a_tenth_of_the_steps(trainer, monkeypatch):
@@ -199,13 +178,13 @@ def test_few_real_galaxies_get_four_generated_ones_each_and_many_no_more_than_20
     assert shown == {10: 40, 400: 1600, 600: 2000, 50_000: 2000}
 
 
-def test_patience_is_shorter_where_epochs_are_long(options, trainer):
+def test_epochs_are_fewer_where_they_are_long(options, trainer):
     asked = []
-    for n in (100, 3000, 100_000):
-        trainer.config = dataclasses.replace(options, patience=0)
+    for n in (100, 2000, 100_000):
+        trainer.config = dataclasses.replace(options, epochs=0)
         trainer.splits = [Split(torch.zeros(n, 1, 1, 1), torch.zeros(n), np.arange(n), np.arange(n))]
-        asked.append(trainer.patience)
-    assert asked == [35, 7, 4]
+        asked.append(trainer.epochs)
+    assert asked == [150, 100, 40]
 
 
 def test_a_finished_run_is_judged_anew_where_another_survey_or_purity_is_asked_for(options, tmp_path, other_store):
@@ -325,7 +304,7 @@ def test_a_fold_is_what_the_classifier_is_tested_on(options, tmp_path, survey_st
         ({"target": "photo_z < 0"}, "of the .* galaxies in the training split 0 fulfil"),
         ({"target": "colour < 1"}, "no column 'colour'; there are"),
         ({"target": "__import__('os').system('true')"}, "is not understood"),
-        ({"epochs": 0}, "--epochs 0"),
+        ({"epochs": -1}, "--epochs -1"),
         ({"lr": -1.0}, "--lr -1.0"),
         ({"augment": "gan", "gan": "nowhere"}, "nowhere: holds no trained generator"),
         ({"augment": "gan", "gan": "pretrained", "fraction": 0.5}, "models/pretrained: with --fraction or --fold"),

@@ -185,10 +185,6 @@ def _draw_learning(axis, history, prior):
     axis.plot([entry["train_loss"] for entry in history], color=REAL, label="training")
     axis.plot([entry["val_loss"] for entry in history], color=OTHER, label="validation")
     axis.axhline(prior, color="0.5", ls=":", label="prior alone")
-    rates = [entry["lr"] for entry in history]
-    falls = [epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1]]
-    for k, epoch in enumerate(falls):
-        axis.axvline(epoch, color="0.8", lw=1, label=None if k else "learning rate falls")
     axis.set(xlabel="epoch", ylabel="log loss [nats]", title="Learning curves")
     axis.legend()
 

@@ -6,7 +6,6 @@ metrics.json, schema version 1::
     tool, created, request     what made it, when it was asked for, and of what: equal requests are done already
     store, test_store          paths as given; test_store is null without --test
     target, preset, epochs, best_epoch
-    settled                    whether it stopped by itself: more epochs would change nothing
     galaxies                   split -> number; synthetic_per_epoch
     calibration                shift, temperature of the logits; threshold and the rule it was chosen by
     validation, test, survey   scores: see `galaxycgan.evaluation.classification.scores`; survey with --test alone
@@ -43,7 +42,7 @@ METRICS, PREDICTIONS = "metrics.json", "predictions.npz"
 #: Options that change the network: the same in a run and its resumption.
 IDENTITY = (
     "augment", "synthetic_share", "synthetic_filter", "target", "preset", "class_weight", "fraction", "draw", "fold",
-    "folds", "patience", "batch", "lr", "seed",
+    "folds", "epochs", "patience", "batch", "lr", "seed",
 )  # fmt: skip
 
 
@@ -90,7 +89,7 @@ def train_classifier(config, context):
 
 
 def _check(config):
-    check_at_least(config, draw=0, epochs=1, patience=0, batch=2, seed=0, lr=1e-12, purity=0.0)
+    check_at_least(config, draw=0, epochs=0, patience=0, batch=2, seed=0, lr=1e-12, purity=0.0)
     check_portion(config.fraction, config.fold, config.folds)
     if not 0 <= config.synthetic_share <= 1:
         raise UserError(f"--synthetic-share {config.synthetic_share}: must be at least 0 and at most 1")
@@ -123,8 +122,7 @@ def _is_done(run, request, config, context):
     if config.overwrite or not (run / METRICS).exists():
         return False
     found = read_json(run / METRICS)
-    # With more --epochs than before a run goes on that had not stopped by itself.
-    if found.get("request") != request or not (found["settled"] or found["epochs"] >= config.epochs):
+    if found.get("request") != request:
         return False
     context.say(f"{run}: is finished ({found['epochs']} epochs); --overwrite starts again")
     return True
@@ -220,7 +218,6 @@ class _Job:
             "preset": self.config.preset,
             "epochs": len(trainer.history),
             "best_epoch": trainer.best_epoch,
-            "settled": trainer.settled,
             "galaxies": {name: len(split.ids) for name, split in self.judged.items()},
             "synthetic_per_epoch": trainer.n_synthetic,
             "calibration": {name: about[name] for name in ("shift", "temperature", "threshold", "rule")},

@@ -1,4 +1,8 @@
-"""The classifier's training loop: epochs until validation no longer improves; resumes to the bit. Knows no store."""
+"""The classifier's training loop: epochs of a falling learning rate, the best one kept; resumes to the bit.
+
+Knows no store. The rate falls along a line to 0 over all epochs. Where it falls once validation gets no better, a few
+hundred validation galaxies make it a matter of luck when that is.
+"""
 
 import copy
 import math
@@ -7,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from galaxycgan.config import FOR_EACH, LEAST_PATIENCE, MOST_PATIENCE, MOST_SYNTHETIC, PATIENCE_IMAGES
+from galaxycgan.config import EPOCH_IMAGES, FOR_EACH, LEAST_EPOCHS, MOST_EPOCHS, MOST_SYNTHETIC
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.models.averaging import move_average
 from galaxycgan.models.classifier import Classifier
@@ -19,11 +23,9 @@ from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint, save_che
 #: Training images that set the scales of the input.
 FOR_SCALES = 2000
 #: Number of this way of training: runs of another one are not gone on with.
-RECIPE = 2
+RECIPE = 3
 #: The weights that are judged are an average over a tenth of the steps so far, over so many epochs at most.
 LONGEST_AVERAGE_EPOCHS = 10
-#: Where the validation loss falls no more, the learning rate falls by this factor, so many times.
-FALL, FALLS = 0.25, 2
 
 
 class ClassifierTrainer:
@@ -74,23 +76,21 @@ class ClassifierTrainer:
         return int(np.argmin([entry["val_loss"] for entry in self.history]))
 
     @property
-    def patience(self):
-        """Epochs without a smaller validation loss until the learning rate falls, and at last training ends."""
+    def epochs(self):
+        """Epochs over which the learning rate falls to 0."""
         shown = self.n_real + self.n_synthetic
-        return self.config.patience or min(MOST_PATIENCE, max(LEAST_PATIENCE, math.ceil(PATIENCE_IMAGES / shown)))
+        return self.config.epochs or min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(EPOCH_IMAGES / shown)))
+
+    @property
+    def patience(self):
+        """Epochs without a smaller validation loss after which training ends early."""
+        return self.config.patience or math.ceil(self.epochs / 2)
 
     @property
     def finished(self):
-        """Whether the validation loss no longer falls at the lowest learning rate, or all epochs are done."""
-        return len(self.history) >= self.config.epochs or self.settled
-
-    @property
-    def settled(self):
-        """Whether more epochs would change nothing."""
-        return self._plateaus()[0] > FALLS
-
-    def _plateaus(self):
-        return plateaus([entry["val_loss"] for entry in self.history], self.patience)
+        """Whether all epochs are done, or the validation loss has not fallen for too long."""
+        done = len(self.history)
+        return done >= self.epochs or (done > 0 and done - 1 - self.best_epoch >= self.patience)
 
     def resume(self, run):
         """Go on from the run's checkpoint, if any; return whether there is one."""
@@ -114,27 +114,17 @@ class ClassifierTrainer:
         save_checkpoint(run / CHECKPOINT, parts | kept)
 
     def fit(self, run, context):
-        """Train until the validation loss has not fallen for `patience` epochs; end with the best network."""
-        with context.progress("classifier", self.config.epochs, "epochs") as progress:
+        """Train all epochs, or until the validation loss has not fallen for `patience`; end with the best network."""
+        with context.progress("classifier", self.epochs, "epochs") as progress:
             while not self.finished:
                 self._epoch(len(self.history))
                 if self.best_epoch == len(self.history) - 1:
                     self.best = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
-                self._slow_down()
                 self.save(run)
                 progress.at(len(self.history), f"validation log loss {self.history[-1]['val_loss']:.3f}")
                 if context.stop.is_set():
                     raise Interrupted
         self.network.load_state_dict(self.best)
-
-    def _slow_down(self):
-        """Let the learning rate fall and go on from the best weights, where the validation loss falls no more."""
-        falls, waited = self._plateaus()
-        if waited == 0 and 0 < falls <= FALLS and self.best_epoch < len(self.history) - 1:
-            for network in (self.network, self.averaged):
-                network.load_state_dict(self.best)
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.config.lr * FALL**falls
 
     @property
     def n_real(self):
@@ -173,6 +163,9 @@ class ClassifierTrainer:
 
     def _epoch(self, number):
         self.steps = number * self.steps_per_epoch
+        lr = self.config.lr * (1 - number / self.epochs)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
         # Order, dropout and shifts are keyed by the epoch: a resumed run takes the same ones.
         random = generator(self.config.seed, "order", number)
         train_loss = learn_epoch(
@@ -186,21 +179,4 @@ class ClassifierTrainer:
             raise UserError(
                 f"{self.config.run}: training diverged in epoch {number}; try a smaller --lr with --overwrite"
             )
-        lr = self.optimiser.param_groups[0]["lr"]
         self.history.append({"epoch": number, "train_loss": train_loss, "val_loss": val_loss, "lr": lr})
-
-
-def plateaus(losses, patience):
-    """Count how often a loss has not fallen for `patience` epochs.
-
-    Returns
-    -------
-    plateaus, waited : int
-        How often; epochs since then, or since the least loss.
-    """
-    least, waited, found = math.inf, 0, 0
-    for loss in losses:
-        least, waited = (loss, 0) if loss < least else (least, waited + 1)
-        if waited == patience:
-            found, waited = found + 1, 0
-    return found, waited
