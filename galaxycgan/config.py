@@ -13,10 +13,15 @@ from dataclasses import field
 DWARFS = "8 < log_mass < 9 and photo_z < 0.15"
 #: What may be added to a classifier's training images.
 AUGMENT = ("none", "standard", "gan", "standard+gan")
-#: Generated galaxies of a classifier's epoch where no share is asked for: so many for each real one, so many at most.
-#: Few real galaxies are learned by heart where generated ones don't outnumber them; many real ones know more than a GAN
-#: has learned of them.
-FOR_EACH, MOST_SYNTHETIC = 4, 2000
+#: Generated galaxies of a classifier's epoch where no share is asked for: so many, but from the least to the most for
+#: each real one, and never more than the largest number. Few real galaxies are learned by heart where generated ones
+#: don't outnumber them; many real ones know more than a GAN has learned of them.
+SYNTHETIC, LEAST_FOR_EACH, MOST_FOR_EACH, MOST_SYNTHETIC = 1200, 4, 9, 2000
+#: The same in words.
+SYNTHETIC_BESIDE = (
+    f"{SYNTHETIC:,} generated galaxies, but {LEAST_FOR_EACH} to {MOST_FOR_EACH} for each real one and "
+    f"{MOST_SYNTHETIC:,} at most"
+)
 #: A classifier's epochs where no number is asked for: those that show so many images, but so many at least and at most.
 EPOCH_IMAGES, LEAST_EPOCHS, MOST_EPOCHS = 200_000, 40, 150
 #: What a study's classifiers are judged on.
@@ -311,8 +316,7 @@ class TrainClassifier:
     )  # fmt: skip
     synthetic_share: float = option(
         0.0,
-        "share of generated galaxies in an epoch; 0.5: as many as real ones, 1: no real ones; "
-        f"0: {FOR_EACH} for each real one, {MOST_SYNTHETIC:,} at most",
+        f"share of generated galaxies in an epoch; 0.5: as many as real ones, 1: no real ones; 0: {SYNTHETIC_BESIDE}",
     )
     synthetic_filter: float = option(
         0.0,
@@ -340,7 +344,7 @@ class TrainClassifier:
         0, "epochs, over which the learning rate falls to 0; 0: those that show "
         f"{EPOCH_IMAGES:,} images, from {LEAST_EPOCHS} to {MOST_EPOCHS}"
     )  # fmt: skip
-    patience: int = option(0, "stop after so many epochs without a better validation log loss; 0: half of all epochs")
+    patience: int = option(0, "stop after so many epochs without a better validation log loss; 0: never")
     batch: int = option(64, "images in a batch")
     lr: float = option(0.001, "learning rate of Adam")
     seed: int = option(0, "seed of weights, order, augmentation and generated galaxies")
@@ -367,8 +371,7 @@ class Study:
     classifier: str = option("cnn2018", "network of the classifiers", choices=("cnn2018", "base"))
     synthetic_share: float = option(
         0.0,
-        "share of generated galaxies in an epoch; 0.5: as many as real ones; "
-        f"0: {FOR_EACH} for each, {MOST_SYNTHETIC:,} at most",
+        f"share of generated galaxies in an epoch; 0.5: as many as real ones; 0: {SYNTHETIC_BESIDE}",
     )
     preset: str = option("tiny", "size of the GANs", choices=("tiny", "base", "large"))
     gan_images: int = option(100_000, "real images to show each GAN in all")

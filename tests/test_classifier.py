@@ -127,7 +127,7 @@ def test_the_learning_rate_falls_to_nothing_along_a_line(options, tmp_path):
 @pytest.mark.parametrize(
     "losses, patience, shown, best",
     [([0.5, 0.4, 0.45, 0.42, 0.3, 0.1], 2, 4, 1), ([0.5, 0.4, 0.45, 0.42, 0.3, 0.1], 3, 6, 5),
-     ([0.5, 0.6, 0.7, 0.8, 0.1, 0.1], 0, 4, 0)],
+     ([0.5, 0.4, 0.7, 0.8, 0.8, 0.8], 0, 6, 1)],
 )  # fmt: skip
 def test_training_ends_where_validation_gets_no_better_with_the_best_weights(
     trainer, tmp_path, monkeypatch, losses, patience, shown, best
@@ -169,13 +169,13 @@ def test_what_is_judged_is_an_average_over_a_tenth_of_the_steps(trainer, monkeyp
     assert not torch.equal(averaged, weights[-1])
 
 
-def test_few_real_galaxies_get_four_generated_ones_each_and_many_no_more_than_2000_in_all(options, trainer):
+def test_few_real_galaxies_get_more_generated_ones_each_than_many(options, trainer):
     trainer.config, trainer.synthetic = dataclasses.replace(options, synthetic_share=0.0), True
     shown = {}
-    for n in (10, 400, 600, 50_000):
+    for n in (10, 140, 400, 600, 50_000):
         trainer.splits = [Split(torch.zeros(n, 1, 1, 1), torch.zeros(n), np.arange(n), np.arange(n))]
         shown[n] = trainer.n_synthetic
-    assert shown == {10: 40, 400: 1600, 600: 2000, 50_000: 2000}
+    assert shown == {10: 90, 140: 1200, 400: 1600, 600: 2000, 50_000: 2000}
 
 
 def test_epochs_are_fewer_where_they_are_long(options, trainer):
@@ -217,7 +217,7 @@ def test_a_classifier_learns_from_real_and_generated_galaxies(options, gan, tmp_
     train_classifier(dataclasses.replace(options, augment="standard+gan", gan=str(gan), epochs=2), Context())
     assert "ROC AUC" in capsys.readouterr().out
     results = read_json(tmp_path / "run/metrics.json")
-    assert results["synthetic_per_epoch"] == 4 * results["galaxies"]["training"]
+    assert results["synthetic_per_epoch"] == 9 * results["galaxies"]["training"]
 
 
 def test_the_filter_leaves_out_the_galaxies_that_obey_least(gan, survey_store, monkeypatch):

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from galaxycgan.config import FOR_EACH, MOST_SYNTHETIC
+from galaxycgan.config import SYNTHETIC_BESIDE
 from galaxycgan.evaluation import page
 from galaxycgan.evaluation.study_table import SMALL, WIDEST
 from galaxycgan.evaluation.style import SERIES, WIDTH_INCH, save_figure, style
@@ -47,7 +47,7 @@ def write_report(run, report):
 def _beside(share):
     """Say how many generated galaxies a classifier sees beside real ones."""
     if not share:
-        return f"{FOR_EACH} generated galaxies stand beside each real one, {MOST_SYNTHETIC:,} at most"
+        return f"an epoch shows {SYNTHETIC_BESIDE}"
     return f"beside real galaxies, generated ones are {share:.0%} of what an epoch shows"
 
 

@@ -11,7 +11,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from galaxycgan.config import EPOCH_IMAGES, FOR_EACH, LEAST_EPOCHS, MOST_EPOCHS, MOST_SYNTHETIC
+from galaxycgan.config import (
+    EPOCH_IMAGES,
+    LEAST_EPOCHS,
+    LEAST_FOR_EACH,
+    MOST_EPOCHS,
+    MOST_FOR_EACH,
+    MOST_SYNTHETIC,
+    SYNTHETIC,
+)
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.models.averaging import move_average
 from galaxycgan.models.classifier import Classifier
@@ -84,7 +92,7 @@ class ClassifierTrainer:
     @property
     def patience(self):
         """Epochs without a smaller validation loss after which training ends early."""
-        return self.config.patience or math.ceil(self.epochs / 2)
+        return self.config.patience or self.epochs
 
     @property
     def finished(self):
@@ -143,7 +151,7 @@ class ClassifierTrainer:
         if self.synthetic is None:
             return 0
         if share == 0:
-            return min(FOR_EACH * n, MOST_SYNTHETIC)
+            return min(MOST_SYNTHETIC, max(LEAST_FOR_EACH * n, min(MOST_FOR_EACH * n, SYNTHETIC)))
         return n if share == 1 else max(1, round(n * share / (1 - share)))
 
     def training_set(self, number):
