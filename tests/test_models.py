@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.metrics import power_spectra
 from galaxycgan.images.photometry import noise_autocorrelation
-from galaxycgan.models.classifier import PRESETS, Classifier, LargeKernel
+from galaxycgan.models.classifier import PRESETS, Classifier, LargeKernel, dropped_quarter
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator, NetworkShape
@@ -197,6 +197,24 @@ def test_a_large_kernel_has_the_gradients_of_the_convolution_as_torch_writes_it(
     )
     assert torch.equal(LargeKernel.apply(x, weight), F.conv2d(x, weight))
     assert torch.autograd.gradcheck(LargeKernel.apply, (x, weight))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_dropout_of_a_quarter_keeps_the_mean_and_the_layout(layout):
+    """Each galaxy and each channel loses its own quarter; the gradient is dropped where the number was."""
+    x = torch.ones(64, 16, 11, 11).contiguous(memory_format=layout).requires_grad_()
+    torch.manual_seed(3)
+    y = dropped_quarter(x)
+    y.sum().backward()
+    assert set(y.unique().tolist()) == {0.0, float(torch.tensor(4 / 3))}
+    assert y.stride() == x.stride() and torch.equal(x.grad, y)
+    # 1,936 numbers of a galaxy, 7,744 of a channel: five standard deviations.
+    for dims, n in (((1, 2, 3), 16 * 121), ((0, 2, 3), 64 * 121)):
+        dropped = (y == 0).float().mean(dims)
+        assert (dropped - 0.25).abs().max() < 5 * (0.25 * 0.75 / n) ** 0.5
+        assert len(dropped.unique()) > 10
+    torch.manual_seed(4)
+    assert not torch.equal(dropped_quarter(x), y)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

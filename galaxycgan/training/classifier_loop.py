@@ -31,7 +31,7 @@ from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint, save_che
 #: Training images that set the scales of the input.
 FOR_SCALES = 2000
 #: Number of this way of training: runs of another one are not gone on with.
-RECIPE = 3
+RECIPE = 4
 #: The weights that are judged are an average over a tenth of the steps so far, over so many epochs at most.
 LONGEST_AVERAGE_EPOCHS = 10
 
