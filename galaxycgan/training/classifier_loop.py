@@ -73,7 +73,7 @@ class ClassifierTrainer:
         self.network.to(device, memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.dtype = choose_precision("auto", device)[0]
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.lr)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.lr, fused=True)
         self.weight = class_weight(real.wanted) if config.class_weight == "balanced" else 1.0
         self.shift = float(np.log(self.weight))
         self.history, self.best, self.steps = [], None, 0
