@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from torch import nn
 
 from galaxycgan.models.classifier import Standardise
-from galaxycgan.models.device import autocast, choose_precision
+from galaxycgan.models.device import autocast, choose_precision, one_thread
 
 FEATURES, COMPONENTS = 96, 32
 STEPS, BATCH, RATE = 600, 64, 2e-3
@@ -76,7 +76,8 @@ class FeatureSpace:
             torch.manual_seed(seed)
             self.network = Regressor(images.shape[1], labels.shape[1]).to(memory_format=torch.channels_last)
         self.network.stretch.start_at(images, unit_njy)
-        self._learn(images, labels, check, np.random.default_rng(seed))
+        with one_thread():
+            self._learn(images, labels, check, np.random.default_rng(seed))
         raw = self._raw(images)
         self.mean = raw.mean(0)
         _, scale, axes = np.linalg.svd(raw - self.mean, full_matrices=False)
@@ -184,9 +185,12 @@ def two_sample_accuracy(real, synthetic, seed=0):
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from threadpoolctl import threadpool_limits
 
     model = HistGradientBoostingClassifier(max_iter=80, max_leaf_nodes=8, learning_rate=0.1, random_state=seed)
     x = np.concatenate([real, synthetic])
     y = np.repeat([0, 1], [len(real), len(synthetic)])
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    return float(cross_val_score(model, x, y, cv=folds).mean())
+    # More threads gain nothing here on idle cores, and wait for each other on those that others use, too.
+    with threadpool_limits(1, user_api="openmp"):
+        return float(cross_val_score(model, x, y, cv=folds).mean())
