@@ -135,6 +135,25 @@ def space():
         return features.FeatureSpace(images, labels - labels.mean(0), np.full(3, 4.0), check=lambda: None)
 
 
+def test_features_learn_on_one_thread_and_give_the_others_back():
+    """Stopped in between, too."""
+    seen, before = [], torch.get_num_threads()
+
+    def check():
+        seen.append(torch.get_num_threads())
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    images, labels = galaxies(100, 1)
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            features.FeatureSpace(images, labels, np.full(3, 4.0), check)
+        assert seen == [1, 1, 1] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_features_of_like_sets_are_dense_covered_and_not_told_apart(space):
     real, other = (space(galaxies(400, seed)[0]) for seed in (2, 3))
     density, coverage = features.density_and_coverage(real, other)
