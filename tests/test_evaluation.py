@@ -121,9 +121,10 @@ def test_monotone_latents_are_counted():
 def test_slopes_come_with_their_error():
     random = np.random.default_rng(0)
     x = random.uniform(8, 10, 200)
-    slope, error = metrics.local_slope(x, -2 * x + random.normal(0, 0.3, 200), at=1)
+    other = 0.3 * x + random.normal(0, 0.1, 200)
+    slope, error = metrics.local_slope(other, x, -2 * x + 5 * other + random.normal(0, 0.1, 200), at=1)
     assert abs(slope + 2) < 3 * error and 0.01 < error < 0.1
-    assert np.isnan(metrics.local_slope(x[:3], x[:3], at=1)[0])
+    assert np.isnan(metrics.local_slope(x[:3], x[:3], x[:3], at=1)[0])
 
 
 @pytest.fixture(scope="module")
@@ -448,6 +449,19 @@ class PaintedFainterFarther(Painted):
     def sample(self, labels, seed, noisy=True):
         images, _ = galaxies(len(labels), seed, noise=0.0, labels=labels)
         return images * (0.3 / labels[:, 0, None, None, None]) ** 2
+
+
+def test_slopes_agree_where_heavier_galaxies_are_farther_ones():
+    """As in a flux-limited survey: within a window of redshift, too, mass and redshift rise together."""
+    images, labels = galaxies(3000, 1, noise=0.5)
+    heavier = np.argsort(np.argsort(labels[:, 1] + np.random.default_rng(2).normal(0, 0.3, 3000)))
+    labels[:, 0] = np.sort(labels[:, 0])[heavier]
+    images = images * (0.3 / labels[:, 0, None, None, None]) ** 2
+    magnitude = metrics.properties(images, BANDS, 5.0)["i"]
+    parts = responses(PaintedFainterFarther(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["mass_response"]
+    assert len(parts) == 3
+    for part in parts:
+        assert part["slope_generated"] == pytest.approx(part["slope_real"], abs=3 * part["slope_real_error"])
 
 
 def test_the_redshift_response_tells_who_dims_with_distance_from_who_does_not():

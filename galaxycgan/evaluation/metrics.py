@@ -245,14 +245,20 @@ def noise_lags(products, counts):
     return [float(value) for value in (mean[:, 1:] / mean[:, :1]).mean(0)]
 
 
-def local_slope(x, y, at):
-    """Slope of a straight line through (x, y) and its bootstrap error; NaN where there are fewer than 10 points."""
+def slope_beside(other, x, y):
+    """Slope of y with x at fixed `other`: the coefficient of x of the plane through (x, other, y)."""
+    design = np.column_stack([x, other - np.mean(other), np.ones(len(x))])
+    return float(np.linalg.lstsq(design, y)[0][0])
+
+
+def local_slope(other, x, y, at):
+    """Slope of y with x at fixed `other` and its bootstrap error; NaN where there are fewer than 10 points."""
     if len(x) < 10 or np.ptp(x) == 0:
         return float("nan"), float("nan")
     random = np.random.default_rng(at)
     picks = random.integers(len(x), size=(200, len(x)))
-    slopes = [np.polyfit(x[pick], y[pick], 1)[0] for pick in picks]
-    return float(np.polyfit(x, y, 1)[0]), float(np.std(slopes))
+    slopes = [slope_beside(other[pick], x[pick], y[pick]) for pick in picks]
+    return slope_beside(other, x, y), float(np.std(slopes))
 
 
 def spearman_with_steps(flux):

@@ -50,8 +50,8 @@ def responses(painter, labels, magnitude, bands, softening_njy, seed, latents=LA
     dict of lists of dict
         'mass_response', 'redshift_response': for each value of the label that stands still 'at' which value, 'n_real'
         galaxies near it, 'range' of the moved label, 'monotone' share of the latents, whether that is 'required',
-        'slope_generated', 'slope_real' and 'slope_real_error' in mag/dex, of lines through points at the labels of
-        these galaxies; and for plots 'moved', 'mag', 'window'.
+        'slope_generated', 'slope_real' and 'slope_real_error' in mag/dex at a fixed other label, of planes through
+        points at the labels of these galaxies; and for plots 'moved', 'mag', 'window'.
     """
     columns = painter.conditioning.columns
     if not {REDSHIFT, MASS} <= set(columns):
@@ -79,7 +79,10 @@ def _response(moved, still, painter, labels, magnitude, bands, softening, seed, 
         request[:, columns.index(still)] = 10**centre if still == REDSHIFT else centre
         values = 10**steps if moved == REDSHIFT else steps
         light, mag = _walk(painter, request, columns.index(moved), values, bands, softening, seed)
-        slope, error = metrics.local_slope(x[near], magnitude[near], int(quantile * 10))
+        # In a flux-limited survey the galaxies of a window are the more massive the farther they are: at its fixed
+        # centre, where galaxies are generated, mass has another slope than it seems to have.
+        slope, error = metrics.local_slope(fixed[near], x[near], magnitude[near], int(quantile * 10))
+        seen = np.interp(x[near], steps, mag.mean(1))
         direction = 1 if moved == MASS else -1
         parts.append(
             {
@@ -88,7 +91,7 @@ def _response(moved, still, painter, labels, magnitude, bands, softening, seed, 
                 "range": [float(values[0]), float(values[-1])],
                 "monotone": float((direction * metrics.spearman_with_steps(light) > 0.9).mean()),
                 "required": bool(-direction * slope > STEEP),
-                "slope_generated": float(np.polyfit(x[near], np.interp(x[near], steps, mag.mean(1)), 1)[0]),
+                "slope_generated": metrics.slope_beside(fixed[near], x[near], seen),
                 "slope_real": slope,
                 "slope_real_error": error,
                 "moved": values,
