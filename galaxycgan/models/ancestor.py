@@ -85,8 +85,10 @@ class AncestorGenerator(nn.Module):
             nn.BatchNorm1d(128 * side * side),
             nn.ReLU(),
         )
-        self.widen = nn.Sequential(nn.Conv2d(128, 64, 4, padding="same"), nn.BatchNorm2d(64), nn.ReLU())
-        self.paint = nn.Conv2d(64, shape.n_bands, 4, padding="same")
+        # As padding="same" does; there torch warns each user that a kernel of 4 has no middle.
+        around = nn.ZeroPad2d((1, 2, 1, 2))
+        self.widen = nn.Sequential(around, nn.Conv2d(128, 64, 4), nn.BatchNorm2d(64), nn.ReLU())
+        self.paint = nn.Sequential(around, nn.Conv2d(64, shape.n_bands, 4))
         self.noise = DrawnNoise(shape.n_bands)
         self.register_buffer("flux_unit_njy", torch.ones(shape.n_bands))
 
