@@ -276,8 +276,7 @@ def test_the_profile_is_centred_elliptical_and_falls_outwards():
     profile = Profile(style=8, n_bands=2, size=50)
     light = profile(3 * torch.randn(64, 8)).double()
     assert torch.allclose(light, light.flip(-1, -2), atol=1e-5)  # the same on opposite sides
-    # The axis of a thin one may pass between the central four pixels.
-    assert (light >= 0).all() and (light.amax((2, 3)) == light[..., 23:27, 23:27].amax((2, 3))).all()
+    assert (light >= 0).all() and (light.amax((2, 3)) <= light[..., 24:26, 24:26].amax((2, 3)) + 1e-9).all()
     turned = light.transpose(-1, -2)
     assert (light - turned).abs().amax((1, 2, 3)).median() > 0.1  # most are no circles
 

@@ -14,7 +14,7 @@ from galaxycgan.models.noise import HALF, CorrelatedNoise
 from galaxycgan.models.profile import Profile
 
 #: Rises when layers change: weights of another layout are refused by name, not by a failing load.
-LAYOUT = 7
+LAYOUT = 6
 #: width: channels per 16; preset sizes hold for a 50-pixel stamp with 3 bands.
 PRESETS = {
     "tiny": {"width": 8, "style": 96},  # 0.3 M + 0.3 M parameters
