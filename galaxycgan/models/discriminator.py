@@ -9,9 +9,6 @@ from torch import nn
 from galaxycgan.models.blocks import Block, activation, arcsinh, unhalved
 from galaxycgan.models.photometer import Photometer
 
-#: Rises when layers or measurements change: checkpoints of other critics are refused by name. Released generators come
-#: without critics.
-CRITICS = 2
 FEATURES = 128
 MEASURED = 64
 

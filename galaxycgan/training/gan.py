@@ -14,7 +14,6 @@ from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, keep_records, make_directory, write_json
 from galaxycgan.models.conditioning import Conditioning, spread
 from galaxycgan.models.device import choose_device, choose_precision, reuse_memory, set_threads
-from galaxycgan.models.discriminator import CRITICS
 from galaxycgan.models.generator import LAYOUT
 from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGHTS, save_generator
 from galaxycgan.provenance import tool_stamp
@@ -87,7 +86,6 @@ def _identity(config, store, conditioning, shape, device, dtype):
     """What a run must share with its checkpoint."""
     # These first: a checkpoint of another objective or layout differs in more, but they say why.
     first = {"objective": config.objective, "network": dataclasses.asdict(shape) | {"layout": LAYOUT}}
-    first |= {"version of the critics": CRITICS}
     return first | {
         **{name: getattr(config, name) for name in IDENTITY},
         "store": store.fingerprint,
