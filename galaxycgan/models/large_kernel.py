@@ -10,8 +10,8 @@ def large_convolution(x, weight):
     """Convolve with "same" padding of a large even kernel, one more row after than before.
 
     Where the kernel is no smaller than the image, most of it meets padding alone: as products of matrices that leave
-    the padding out, a step forth and back takes 0.7 times as long (AMD EPYC, bfloat16, 16 channels of 12 x 12, a kernel
-    of 16). Larger images are convolved.
+    the padding out, a step forth and back takes three quarters of the time (AMD EPYC, bfloat16, 16 channels of 12 x 12,
+    a kernel of 16). Larger images are convolved.
 
     Parameters
     ----------
