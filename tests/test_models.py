@@ -15,7 +15,7 @@ from galaxycgan.models.classifier import PRESETS, Classifier, dropped_quarter
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator, NetworkShape
-from galaxycgan.models.large_kernel import large_convolution
+from galaxycgan.models.large_kernel import LargeKernel, large_convolution
 from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.models.noise import CorrelatedNoise
 from galaxycgan.models.photometer import Photometer
@@ -192,8 +192,16 @@ def test_conditioning_refuses_labels_that_say_nothing():
         Conditioning.fit(("photo_z",), np.array([[0.1], [-0.1], [0.3]]))
 
 
+def test_a_large_kernel_has_the_gradients_of_the_convolution_as_torch_writes_it():
+    x, weight = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((5, 3, 14, 14), (4, 3, 9, 9))
+    )
+    assert torch.equal(LargeKernel.apply(x, weight), F.conv2d(x, weight))
+    assert torch.autograd.gradcheck(LargeKernel.apply, (x, weight))
+
+
 @pytest.mark.parametrize("side", [3, 6, 9, 10, 14])
-def test_a_large_kernel_has_the_gradients_of_the_convolution_as_torch_writes_it(side):
+def test_a_large_convolution_keeps_the_size_and_has_the_gradients_that_torch_finds(side):
     """Smaller and larger than a kernel of 10."""
     x, weight = (
         torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((5, 3, side, side), (4, 3, 10, 10))

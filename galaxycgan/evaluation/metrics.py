@@ -248,7 +248,7 @@ def noise_lags(products, counts):
 def slope_beside(other, x, y):
     """Slope of y with x at fixed `other`: the coefficient of x of the plane through (x, other, y)."""
     design = np.column_stack([x, other - np.mean(other), np.ones(len(x))])
-    return float(np.linalg.lstsq(design, y)[0][0])
+    return float(np.linalg.lstsq(design, y, rcond=None)[0][0])
 
 
 def local_slope(other, x, y, at):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from galaxycgan.images.stretch import FLUX_AT_AB19_NJY, SOFTENING, U_MAX, U_MIN
-from galaxycgan.models.blocks import activation, arcsinh, unhalved
+from galaxycgan.models.blocks import activation, arcsinh, same_padded, unhalved
 from galaxycgan.models.noise import HALF
 
 LATENT = 100
@@ -85,18 +85,16 @@ class AncestorGenerator(nn.Module):
             nn.BatchNorm1d(128 * side * side),
             nn.ReLU(),
         )
-        # As padding="same" does; there torch warns each user that a kernel of 4 has no middle.
-        around = nn.ZeroPad2d((1, 2, 1, 2))
-        self.widen = nn.Sequential(around, nn.Conv2d(128, 64, 4), nn.BatchNorm2d(64), nn.ReLU())
-        self.paint = nn.Sequential(around, nn.Conv2d(64, shape.n_bands, 4))
+        self.widen = nn.Sequential(nn.Conv2d(128, 64, 4), nn.BatchNorm2d(64), nn.ReLU())
+        self.paint = nn.Conv2d(64, shape.n_bands, 4)
         self.noise = DrawnNoise(shape.n_bands)
         self.register_buffer("flux_unit_njy", torch.ones(shape.n_bands))
 
     def pixels(self, latent, conditions):
         """Return images in HSC asinh display units [n, band, y, x]."""
         x = self.dense(torch.cat([latent, conditions], 1)).view(len(latent), 128, self.side, self.side)
-        x = self.widen(F.interpolate(x, size=round(BETWEEN * self.shape.size), mode="bilinear"))
-        return unhalved(self.paint(F.interpolate(x, size=self.shape.size, mode="bilinear")))
+        x = self.widen(_enlarged(x, round(BETWEEN * self.shape.size)))
+        return unhalved(self.paint(_enlarged(x, self.shape.size)))
 
     def forward(self, latent, conditions):
         """Return the image in units of `flux_unit_njy`, noise and all, and no depth [n, 0]."""
@@ -129,6 +127,11 @@ class AncestorCritic(nn.Module):
         distance = (kernels[:, None] - kernels[None]).abs().sum(-1)  # [n, n, kernel]
         alike = torch.exp(-distance).sum(1) - 1  # an image is not counted as its own neighbour
         return unhalved(self.labels(self.dense(x))), unhalved(self.judge(alike)[:, 0])
+
+
+def _enlarged(x, size):
+    """Interpolate to so many pixels a side, and pad for a convolution of 4 that keeps them."""
+    return same_padded(F.interpolate(x, size=size, mode="bilinear"), 4)
 
 
 def _same(x):

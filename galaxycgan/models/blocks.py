@@ -70,6 +70,15 @@ def arcsinh(x):
     return _Arcsinh.apply(x)
 
 
+def same_padded(x, kernel):
+    """Pad images [..., y, x] for a convolution that keeps their size: of an even kernel one more row after than before.
+
+    torch does it by padding="same", too, but warns each user of an even kernel.
+    """
+    before, after = (kernel - 1) // 2, kernel // 2
+    return F.pad(x, (before, after, before, after))
+
+
 class Block(nn.Module):
     """Pre-activation residual block, its middle modulated by a style vector (FiLM, Perez et al. 2018, 1709.07871).
 

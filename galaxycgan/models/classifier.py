@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from galaxycgan.models.blocks import Block, arcsinh
+from galaxycgan.models.blocks import Block, arcsinh, same_padded
 from galaxycgan.models.large_kernel import large_convolution
 from galaxycgan.models.photometer import Photometer
 
@@ -77,8 +77,7 @@ def _same(convolution, kernel, x):
         x = x.contiguous(memory_format=torch.contiguous_format)
         y = F.conv2d(x, weight, convolution.bias, padding=kernel // 2)[..., 1:, 1:]
     else:
-        before, after = (kernel - 1) // 2, kernel // 2
-        y = convolution(F.pad(x, (before, after, before, after)))
+        y = convolution(same_padded(x, kernel))
     return y.contiguous(memory_format=torch.channels_last)
 
 

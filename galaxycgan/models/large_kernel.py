@@ -5,6 +5,8 @@ import functools
 import torch
 import torch.nn.functional as F
 
+from galaxycgan.models.blocks import same_padded
+
 
 def large_convolution(x, weight):
     """Convolve with "same" padding of a large even kernel, one more row after than before.
@@ -26,8 +28,7 @@ def large_convolution(x, weight):
     kernel = weight.shape[-1]
     if x.shape[-1] <= kernel:
         return BandedConvolution.apply(x, weight)
-    before, after = (kernel - 1) // 2, kernel // 2
-    return LargeKernel.apply(F.pad(x, (before, after, before, after)), weight)
+    return LargeKernel.apply(same_padded(x, kernel), weight)
 
 
 class LargeKernel(torch.autograd.Function):
@@ -63,7 +64,7 @@ class BandedConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight):
-        n, channels, side, _ = x.shape
+        channels, side = x.shape[1:3]
         kernel = weight.shape[-1]
         taps = _taps(side, kernel, x.dtype)
         bands = torch.einsum("fcyk,uvk->ycufv", weight, taps).reshape(kernel, channels * side, -1)
