@@ -14,7 +14,7 @@ from galaxycgan.models.noise import HALF, CorrelatedNoise
 from galaxycgan.models.profile import Profile
 
 #: Rises when layers change: weights of another layout are refused by name, not by a failing load.
-LAYOUT = 6
+LAYOUT = 7
 #: width: channels per 16; preset sizes hold for a 50-pixel stamp with 3 bands.
 PRESETS = {
     "tiny": {"width": 8, "style": 96},  # 0.3 M + 0.3 M parameters
@@ -23,6 +23,9 @@ PRESETS = {
 }
 LATENT_GLOBAL = 64
 LATENT_LOCAL = 4
+#: How many of the global ones choose between kinds of galaxies, how sharply, and the range of their thresholds at first:
+#: from even odds to one in fifteen.
+KINDS, SHARPNESS, FIRST_THRESHOLD = 16, 4.0, 1.5
 #: Standard deviation in pixels of the filter that a generator starts with: that of a PSF 2.7 pixels wide.
 FILTER_PX = 1.15
 #: Largest arcsinh-flux that the network can ask for: e^12 softening units are far above any detector's range.
@@ -70,6 +73,29 @@ def _spline(size, coefficients):
     return torch.tensor(weights / weights.sum(1, keepdims=True)).to(torch.get_default_dtype())
 
 
+class Kinds(nn.Module):
+    """Latent numbers that say which of two kinds a galaxy is of, at odds that depend on the labels.
+
+    At a given redshift and mass galaxies are red or blue, few in between, and some kinds are rare. Out of normal
+    deviates alone, which have one mode, a network takes long to make two.
+
+    Parameters
+    ----------
+    n_conditions : int
+    """
+
+    def __init__(self, n_conditions):
+        super().__init__()
+        self.thresholds = nn.Linear(n_conditions, KINDS)
+        with torch.no_grad():
+            self.thresholds.weight.zero_()
+            self.thresholds.bias.copy_(torch.linspace(-FIRST_THRESHOLD, FIRST_THRESHOLD, KINDS))
+
+    def forward(self, latent, conditions):
+        """Return numbers between -1 and 1, most of them near either [n, KINDS], for normal deviates [n, KINDS]."""
+        return torch.tanh(SHARPNESS * (latent - self.thresholds(conditions)))
+
+
 class Generator(nn.Module):
     """Image from labels and latent numbers.
 
@@ -95,6 +121,7 @@ class Generator(nn.Module):
         self.shape = shape
         plan, k = shape.plan, shape.width
         channels = [max(6 - 2 * level, 2) * k for level in range(plan.levels)]
+        self.kinds = Kinds(shape.n_conditions)
         self.map = nn.Sequential(
             nn.Linear(LATENT_GLOBAL + shape.n_conditions, shape.style),
             nn.LeakyReLU(0.2),
@@ -134,7 +161,8 @@ class Generator(nn.Module):
             Standard normal deviates: how deep the survey is there, whatever galaxy it is.
         """
         base = self.shape.plan.base
-        style = self.map(torch.cat([latent[:, :LATENT_GLOBAL], conditions], 1))
+        kinds = self.kinds(latent[:, :KINDS], conditions)
+        style = self.map(torch.cat([kinds, latent[:, KINDS:LATENT_GLOBAL], conditions], 1))
         sizes = LATENT_LOCAL * base**2, latent_neighbours(self.shape.size), self.shape.n_bands
         local, around, depth = latent[:, LATENT_GLOBAL:].split(sizes, 1)
         local = local.reshape(-1, LATENT_LOCAL, base, base)

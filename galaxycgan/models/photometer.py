@@ -24,6 +24,8 @@ SKY_RADIUS_PX = 18.0
 FREQUENCIES = (0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.24, 0.34, 0.5)
 #: Added to a ratio's denominator, in units of its noise: the ratio of two noises is no shape.
 FAINT = 4.0
+#: Shapes much rounder than this are alike: their modulus stays differentiable.
+ROUND = 0.02
 #: Variance of the sky noise in a pixel: the unit of flux is twice its standard deviation.
 SKY_VARIANCE = 0.25
 
@@ -121,12 +123,13 @@ class Photometer(nn.Module):
 
 
 def _shapes(moments):
-    """Size, two components of the shape and two of the centroid under each Gaussian weight: [n, band, k]."""
+    """Size, two components of the shape, its modulus and two of the centroid under each Gaussian weight: [n, band, k].
+
+    How elongated galaxies are is a distribution of the modulus: of isotropic components alone a critic learns it late.
+    """
     moments = moments.unflatten(-1, (len(WIDTHS_PX), MOMENTS))
     total, size = moments[..., :1], moments[..., 1:2]
-    ratios = (
-        size / (total.abs() + FAINT),
-        moments[..., 2:4] / (size.abs() + FAINT),
-        moments[..., 4:] / (total.abs() + FAINT),
-    )
+    shape = moments[..., 2:4] / (size.abs() + FAINT)
+    modulus = (shape.square().sum(-1, keepdim=True) + ROUND**2).sqrt()
+    ratios = (size / (total.abs() + FAINT), shape, modulus, moments[..., 4:] / (total.abs() + FAINT))
     return torch.cat(ratios, -1).flatten(2)

@@ -16,6 +16,8 @@ EXPONENTS = (0.1, 0.7)
 #: Squared radius, in scale lengths, within which the profile is flat: the sampled PSF leaves no cusp.
 CORE = 0.02
 ELLIPTICITY_LIMIT = 3.0
+#: Largest factor of the ellipticity, in natural logarithms.
+STRETCH_LIMIT = 2.0
 
 
 def ellipse(e1, e2, limit):
@@ -53,26 +55,29 @@ class Profile(nn.Module):
         # Size and the two components of the ellipticity are the coefficients of these, up to their signs.
         forms = torch.stack([x * x + y * y, y * y - x * x, -2 * x * y]).flatten(1)
         self.register_buffer("forms", forms.to(torch.get_default_dtype()), persistent=False)
-        self.describe = nn.Linear(style, COMPONENTS * (5 + n_bands))
+        self.describe = nn.Linear(style, COMPONENTS * (6 + n_bands))
         with torch.no_grad():
             self.describe.weight.mul_(0.5)
-            bias = torch.zeros(COMPONENTS, 5 + n_bands)
+            bias = torch.zeros(COMPONENTS, 6 + n_bands)
             low, high = EXPONENTS
             # An exponential disc, and a rounder and more concentrated component within it.
             for k, index in enumerate((1.0, 2.0)):
                 share = (0.5 / index - low) / (high - low)
                 bias[k, 3] = math.log(share / (1 - share))
-            bias[:, 5:] = 1.0
+            bias[:, 6:] = 1.0
             self.describe.bias.copy_(bias.flatten())
 
     def forward(self, style):
         """Return the profile in arcsinh flux [n, band, y, x] for style vectors [n, style]."""
-        numbers = self.describe(style).view(len(style), COMPONENTS, 5 + self.n_bands)
-        size, e1, e2, exponent, steepness = numbers[..., :5].unbind(-1)
-        form = torch.stack(ellipse(e1, e2, ELLIPTICITY_LIMIT), -1) * torch.exp(-2 * size)[..., None]
+        numbers = self.describe(style).view(len(style), COMPONENTS, 6 + self.n_bands)
+        size, e1, e2, exponent, steepness, stretch = numbers[..., :6].unbind(-1)
+        # Two components alike in all directions scatter as latent numbers do, which leaves few galaxies round and few
+        # thin. A factor of both has a distribution of its own.
+        factor = torch.exp(limited(stretch, STRETCH_LIMIT))
+        form = torch.stack(ellipse(factor * e1, factor * e2, ELLIPTICITY_LIMIT), -1) * torch.exp(-2 * size)[..., None]
         radius = form @ self.forms + CORE  # [n, component, y * x]
         low, high = EXPONENTS
         power = low + (high - low) * torch.sigmoid(exponent)[..., None]
         fall = torch.exp(steepness)[..., None] * radius.clamp_min(CORE / 2) ** power
-        light = F.softplus(numbers[..., 5:, None] - fall[:, :, None]).sum(1)
+        light = F.softplus(numbers[..., 6:, None] - fall[:, :, None]).sum(1)
         return light.unflatten(-1, (self.size, self.size))
