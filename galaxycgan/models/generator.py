@@ -23,8 +23,8 @@ PRESETS = {
 }
 LATENT_GLOBAL = 64
 LATENT_LOCAL = 4
-#: How many of the global ones choose between kinds of galaxies, how sharply, and the range of their thresholds at first:
-#: from even odds to one in fifteen.
+#: How many of the global ones choose between kinds of galaxies, how sharply, and the range of their thresholds at
+#: first: from even odds to one in fifteen.
 KINDS, SHARPNESS, FIRST_THRESHOLD = 16, 4.0, 1.5
 #: Standard deviation in pixels of the filter that a generator starts with: that of a PSF 2.7 pixels wide.
 FILTER_PX = 1.15
