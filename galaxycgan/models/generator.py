@@ -161,10 +161,9 @@ class Generator(nn.Module):
             Standard normal deviates: how deep the survey is there, whatever galaxy it is.
         """
         base = self.shape.plan.base
-        kinds = self.kinds(latent[:, :KINDS], conditions)
-        style = self.map(torch.cat([kinds, latent[:, KINDS:LATENT_GLOBAL], conditions], 1))
-        sizes = LATENT_LOCAL * base**2, latent_neighbours(self.shape.size), self.shape.n_bands
-        local, around, depth = latent[:, LATENT_GLOBAL:].split(sizes, 1)
+        sizes = KINDS, LATENT_GLOBAL - KINDS, LATENT_LOCAL * base**2, latent_neighbours(self.shape.size)
+        chosen, others, local, around, depth = latent.split([*sizes, self.shape.n_bands], 1)
+        style = self.map(torch.cat([self.kinds(chosen, conditions), others, conditions], 1))
         local = local.reshape(-1, LATENT_LOCAL, base, base)
         x = self.start(style).view(len(latent), -1, base, base) + self.surroundings(local)
         x = x.contiguous(memory_format=torch.channels_last)
