@@ -23,7 +23,7 @@ SYNTHETIC_BESIDE = (
     f"{MOST_SYNTHETIC:,} at most"
 )
 #: A classifier's epochs where no number is asked for: those that show so many images, but so many at least and at most.
-EPOCH_IMAGES, LEAST_EPOCHS, MOST_EPOCHS = 200_000, 40, 150
+EPOCH_IMAGES, LEAST_EPOCHS, MOST_EPOCHS = 180_000, 40, 150
 #: What a study's classifiers are judged on.
 STUDY_TEST = "the store of another survey that all classifiers are judged on, 5,000 galaxies or more"
 

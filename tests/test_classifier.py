@@ -184,7 +184,7 @@ def test_epochs_are_fewer_where_they_are_long(options, trainer):
         trainer.config = dataclasses.replace(options, epochs=0)
         trainer.splits = [Split(torch.zeros(n, 1, 1, 1), torch.zeros(n), np.arange(n), np.arange(n))]
         asked.append(trainer.epochs)
-    assert asked == [150, 100, 40]
+    assert asked == [150, 90, 40]
 
 
 def test_a_finished_run_is_judged_anew_where_another_survey_or_purity_is_asked_for(options, tmp_path, other_store):
