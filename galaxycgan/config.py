@@ -210,6 +210,9 @@ class TrainGan:
     threads: int = option(0, "CPU threads; 0: one per core that the job may use")
     device: str = option("auto", "auto, cpu or cuda")
     precision: str = option("auto", "auto, float32 or bfloat16", choices=("auto", "float32", "bfloat16"))
+    deterministic: bool = option(
+        False, "on a GPU: only operations that give the same bits each time, slower, so that runs resume to the bit"
+    )
     compile: bool = option(
         False, "have torch.compile fuse the networks' operations: minutes before the first step; needs a C++ compiler"
     )
@@ -253,6 +256,12 @@ class Generate:
     keep_shards: bool = option(False, "keep the shards when they are merged")
     threads: int = option(0, "CPU threads; 0: one per core that the job may use")
     device: str = option("auto", "auto, cpu or cuda")
+    precision: str = option(
+        "auto",
+        "auto: what is fast here, or as the parts that are there already; float32; bfloat16. Galaxies of one differ"
+        " from those of the other by some thousandths of the brightest pixel",
+        choices=("auto", "float32", "bfloat16"),
+    )
     overwrite: bool = option(False, "replace a catalog of another recipe")
 
 

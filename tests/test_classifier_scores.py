@@ -62,6 +62,13 @@ def test_intervals_hold_what_new_galaxies_give():
         assert high - low == pytest.approx(2 * 1.96 * scatter, rel=0.45), name
 
 
+def test_the_calibration_errors_interval_lies_about_it():
+    for seed in range(20):
+        found = scores(*galaxies(1000, seed=seed), 0.5, draws=200)
+        low, high = found["intervals"]["calibration_error"]
+        assert 0 <= low < found["calibration_error"] < high
+
+
 def test_one_kind_alone_gives_no_roc_curve_and_no_failure():
     found = scores(np.ones(5), np.linspace(0.2, 0.8, 5), 0.5)
     assert np.isnan(found["roc_auc"]) and np.isfinite(found["log_loss"])

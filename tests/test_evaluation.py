@@ -1,7 +1,9 @@
 """Metrics sit at their floor for like sets, and the right one leaves it for spoiled ones."""
 
+import dataclasses
 import re
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -14,13 +16,14 @@ from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import features, goals, job, metrics, plots
 from galaxycgan.evaluation.job import evaluate
-from galaxycgan.evaluation.judge import Galaxies, Judgement, Sets
+from galaxycgan.evaluation.judge import Galaxies, Judgement, Sets, _some
 from galaxycgan.evaluation.quick import QuickMetrics, quick_metrics
 from galaxycgan.evaluation.response import responses
 from galaxycgan.evaluation.samples import Samples
 from galaxycgan.evaluation.subject import GeneratorSubject
 from galaxycgan.files import read_json
 from galaxycgan.generation.job import generate
+from galaxycgan.models.release import CARD, TRAINED_ON
 from galaxycgan.training.gan import train_gan
 
 BANDS = ("g", "r", "i")
@@ -259,7 +262,7 @@ def test_it_says_why_fewer_galaxies_are_compared_than_are_there(survey_store):
         labelled = int((store.split >= 0).sum())
 
         def chosen(n, **card):
-            return Samples.of_catalog(store, card, n, np.random.default_rng(0), "catalog.h5")
+            return Samples.of_catalog(store, store.split >= 0, card, n, np.random.default_rng(0), "catalog.h5")
 
         shared = chosen(labelled)
         assert len(shared.rows) == labelled // 3
@@ -274,6 +277,62 @@ def test_it_says_why_fewer_galaxies_are_compared_than_are_there(survey_store):
         assert set(compared) == set(np.flatnonzero(portion(store.ids, store.split, **fold) > 0)) | set(
             np.flatnonzero(store.split == 2)
         )
+
+
+def test_both_sets_are_as_large_and_share_no_galaxy_with_the_teachers(survey_store, tmp_path):
+    np.save(tmp_path / TRAINED_ON, np.zeros(0, np.int64))
+    (tmp_path / CARD).write_text("{}")
+    with GalaxyStore(survey_store) as store:
+        labelled = int((store.split >= 0).sum())
+        for asked in (10, labelled - 3, 10 * labelled):
+            of_run = Samples.of_run(store, store.split >= 0, tmp_path, asked, np.random.default_rng(0))
+            assert len(of_run.rows) == len(of_run.others) == min(asked, labelled // 2)
+            assert not set(of_run.rows) & set(of_run.others)
+            assert ("are shared with the second set" in of_run.remark) == (asked > labelled // 2)
+        useless = (store.split >= 0) & (np.cumsum(store.split >= 0) > 20)
+        left = Samples.of_run(store, useless, tmp_path, 10, np.random.default_rng(0))
+        assert "20 galaxies of" in left.remark and not set(left.rows) & set(np.flatnonzero(~useless))
+        with pytest.raises(UserError, match="two sets of at least 8"):
+            Samples.of_run(store, np.cumsum(store.split >= 0) < 16, tmp_path, 10, np.random.default_rng(0))
+
+
+def test_galaxies_without_labels_are_left_out_and_a_small_survey_is_judged(gan, survey_files, tmp_path, command):
+    # A survey of other galaxies, fewer than are asked for, some with a redshift that no network takes.
+    survey_files.table.loc[survey_files.table.index[::7], "log_mass"] = np.nan
+    survey_files.ids += 10**6
+    survey_files.table["HSC_id"] += 10**6
+    survey_files.write()
+    other = survey_files.convert(labels="photo_z", out=str(tmp_path / "other.h5"))
+    code, said, error = command("evaluate", "--real", other, "--gan", gan, "--out", tmp_path / "e", "--quick")
+    assert code == 0, error
+    report = read_json(tmp_path / "e/metrics.json")
+    assert "galaxies of" in report["remark"] and "are left out: labels that are missing" in report["remark"]
+    assert report["n"] == report["n_floor"] == report["n_synthetic"] < 30
+    assert "beyond goals: " in said and "goals missed" not in said
+
+
+def test_a_catalog_smaller_than_the_survey_meets_as_many_real_galaxies(catalog, survey_store, tmp_path, command):
+    few = tmp_path / "few.h5"
+    assert command("select", catalog / "catalog.h5", "--sample", "9", "--out", few)[0] == 0
+    code, _, error = command(
+        "evaluate", "--real", survey_store, "--synthetic", few, "--gan", tmp_path, "--out", tmp_path / "e", "--quick"
+    )
+    assert code == 0, error
+    report = read_json(tmp_path / "e/metrics.json")
+    assert report["n"] == report["n_floor"] == report["n_synthetic"] == 9
+
+
+def test_the_order_of_a_catalog_is_nothing_that_tells_it_from_real_galaxies():
+    random = np.random.default_rng(0)
+    real, same, other = (random.normal(size=(400, 4)) for _ in range(3))
+    ordered = same[np.argsort(same[:, 0])]
+    short = random.normal(size=(150, 4))
+    picked = _some((real, ordered, other), np.random.default_rng(1))
+    assert [len(each) for each in picked] == [400] * 3
+    few = _some((real, short, ordered), np.random.default_rng(1))
+    assert [len(each) for each in few] == [150] * 3
+    assert np.mean(few[2][:, 0]) == pytest.approx(0, abs=0.2)  # not the 150 with the least
+    assert features.two_sample_accuracy(few[0], few[2]) < 0.65
 
 
 def test_a_catalog_with_its_generator_has_the_responses_too(catalog, gan, survey_store, tmp_path, command):
@@ -313,7 +372,11 @@ def test_classifiers_are_compared_where_both_kinds_are_there(gan, survey_store, 
         with GalaxyStore(survey_store) as store:
             subject = GeneratorSubject(str(gan), torch.device("cpu"))
             evaluation = job.Evaluation(options, Context(), subject, store, 1)
-        labels = np.column_stack([np.full(80, 0.3), np.tile([8.2, 9.8], 40)])
+        # On the target's edge, where labels that went through float32 would fall to the wrong side.
+        labels = np.column_stack([np.full(80, 0.3), np.tile([9.0, np.nextafter(9, 10)], 40)])
+        evaluation.labels = evaluation.asked = labels
+        source = types.SimpleNamespace(labels=lambda columns: labels)
+        evaluation.samples = dataclasses.replace(evaluation.samples, teachers=(source, np.arange(80)))
         galaxies = Galaxies(np.zeros((80, 3, 50, 50), np.float32), subject.conditioning.standardise(labels))
         evaluation.sets = Sets(*[galaxies] * 3, galaxies if teachers else None, None, True, subject.columns)
         evaluation.sky_rms, evaluation.judgement = np.full(3, 2.0), Judgement()
@@ -329,6 +392,20 @@ def test_classifiers_are_compared_where_both_kinds_are_there(gan, survey_store, 
     assert "too few" in judged("log_mass > 9", teachers=False)[1].left_out[name]
     found, judgement = judged("log_mass > 20")
     assert found is None and "one kind has 0" in judgement.left_out[name]
+
+
+def test_a_hopeless_generator_is_no_open_question_though_real_sets_miss_the_goal_too():
+    record = {"value": 0.11, "floor": 0.093, "floor_scatter": 0.016}
+    assert goals.verdict("w1.mean", record) == "undecided"
+    assert goals.verdict("w1.mean", record | {"value": 1.07}) == "missed"
+
+
+def test_offsets_are_told_at_many_labels():
+    real, labels = galaxies(200, 1)
+    many = np.column_stack([labels, np.random.default_rng(0).normal(size=(200, 22))])
+    a = metrics.properties(real, BANDS, 50.0)
+    found = metrics.offsets(a, {name: values + 1 for name, values in a.items()}, many, many)
+    assert found["i"] == pytest.approx(1)
 
 
 def test_a_metric_that_is_bad_on_both_sides_is_told_from_its_ideal_and_others_from_their_floor():

@@ -8,6 +8,7 @@ from galaxycgan.config import Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.generation.job import generate
+from galaxycgan.models import device
 from galaxycgan.training.gan import train_gan
 
 RECIPE = """
@@ -177,6 +178,15 @@ def test_a_galaxy_made_again_from_its_row_is_the_same_to_the_last_bit(gan, tmp_p
         assert np.array_equal(read_fits_images(out)[0], catalog.images([number])[0])
         assert np.array_equal(read_fits_images(out, name="NOISELESS")[0], catalog.noiseless([number])[0])
         assert read_catalog(out)["SYN_id"][0] == number
+
+
+def test_a_galaxy_is_made_again_in_its_catalogs_precision(gan, tmp_path, command, monkeypatch):
+    make(gan, tmp_path).close()
+    here = device.cpu_has_bfloat16()
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: not here)
+    words = ["regenerate", tmp_path / "out/catalog.h5", "--id", 5, "--gan", gan, "--out", tmp_path / "one.fits"]
+    code, said, err = command(*words)
+    assert code == 0 and "to the last bit" in said, err
 
 
 def test_a_galaxy_of_a_selection_or_of_a_bare_table_is_made_again_too(gan, tmp_path, command):

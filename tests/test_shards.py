@@ -1,10 +1,12 @@
 """A catalog in shards is the catalog made in one go, to the byte; what is not whole and of it is refused by name."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from galaxycgan.config import Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.generation.job import generate
+from galaxycgan.generation.shards import Shards
+from galaxycgan.models import device
 from galaxycgan.training.gan import train_gan
 
 CREATED = "2026-01-01T00:00:00Z"
@@ -69,6 +73,51 @@ def test_shards_made_one_by_one_in_any_order_merge_to_the_same_bytes(place, coun
 def test_the_number_of_threads_changes_no_byte(place):
     make(place, "threads", threads=2, shards=3)
     assert same_bytes(place, "threads")
+
+
+def test_parts_made_on_machines_of_several_kinds_are_of_one_precision(place, monkeypatch, capsys):
+    make(place, "kinds", shards=2, shard=0)
+    here = device.cpu_has_bfloat16()
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: not here)
+    make(place, "kinds", shards=2, shard=1)
+    make(place, "kinds", shards=2, merge=True)
+    assert same_bytes(place, "kinds")
+    make(place, "kinds")  # the catalog as a whole is known here, too
+    assert "is done" in capsys.readouterr().out
+    make(place, "asked", shards=2, shard=0, precision="float32")
+    with pytest.raises(UserError, match="holds shards in float32"):
+        make(place, "asked", shards=2, shard=1, precision="bfloat16")
+
+
+def _replace(out, wait, answers):
+    shards = Shards(out, _request("new"), 2)
+    wait.wait()
+    try:
+        answers.put(shards.created(Context(created=f"by {os.getpid()}"), overwrite=True))
+    except BaseException as error:
+        answers.put(repr(error))
+
+
+def _request(name):
+    asked = {"asked": name, "precision": "float32"}
+    return types.SimpleNamespace(n=128, name=name, described=asked, is_same=asked.__eq__)
+
+
+def test_jobs_that_start_together_and_replace_an_older_request_agree(tmp_path):
+    forked = multiprocessing.get_context("fork")
+    for k in range(10):
+        out = tmp_path / str(k)
+        Shards(out, _request("old"), 2).created(Context(created="before"), overwrite=False)
+        wait, answers = forked.Barrier(4), forked.Queue()
+        jobs = [forked.Process(target=_replace, args=(out, wait, answers)) for _ in range(4)]
+        for job in jobs:
+            job.start()
+        said = {answers.get(timeout=60) for _ in jobs}
+        for job in jobs:
+            job.join()
+        assert len(said) == 1 and said.pop().startswith("by ")
+        with pytest.raises(UserError, match="holds shards of another recipe"):
+            Shards(out, _request("third"), 2).created(Context(), overwrite=False)
 
 
 def test_columns_of_the_table_ride_along_with_ids_missing_values_and_text(place):

@@ -18,6 +18,7 @@ from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files import read_records
+from galaxycgan.models import device
 from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.release import load_generator
 from galaxycgan.training.adversarial import PENALTY_EVERY, Settings, Trainer
@@ -63,6 +64,18 @@ def test_a_run_stopped_and_resumed_ends_in_the_same_weights(options, tmp_path, c
             train_gan(stopped, Context(stop=StopAfter(looks)))
     train_gan(stopped, Context())
     assert "going on at image" in capsys.readouterr().out
+    assert_same_weights(weights(tmp_path / "run"), weights(tmp_path / "stopped"))
+
+
+def test_a_run_goes_on_in_its_precision_on_a_machine_of_another_kind(options, tmp_path, monkeypatch, capsys):
+    train_gan(options, Context())
+    stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
+    with pytest.raises(Interrupted):
+        train_gan(stopped, Context(stop=StopAfter(3)))
+    here = device.cpu_has_bfloat16()
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: not here)
+    train_gan(stopped, Context())
+    assert "(as its checkpoint)" in capsys.readouterr().out
     assert_same_weights(weights(tmp_path / "run"), weights(tmp_path / "stopped"))
 
 

@@ -53,6 +53,9 @@ def scores(wanted, probability, prior, threshold=0.5, draws=DRAWS, seed=0):
     columns = {name: np.concatenate([part[name] for part in parts]) for name in values}
     values["log_loss_prior"] = float(-np.mean(np.log(np.where(wanted == 1, *np.clip([prior, 1 - prior], 1e-7, 1)))))
     about = {"n": n, "n_wanted": int(wanted.sum()), "prior": float(prior), "threshold": float(threshold)}
+    # A sum of amounts grows with the scatter that drawing adds: its draws tell how far it scatters, not where it lies.
+    error = columns["calibration_error"]
+    columns["calibration_error"] = np.maximum(error - error.mean() + values["calibration_error"], 0)
     return about | values | {"intervals": {name: interval(column) for name, column in columns.items()}}
 
 

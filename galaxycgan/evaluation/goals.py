@@ -173,7 +173,7 @@ def verdict(name, found):
     -------
     str
         With a goal 'met' or 'missed', or 'undecided' where even two real sets of this size are farther apart than the
-        goal; else 'at the floor' or 'off the floor'; '' where unknown.
+        goal and these two hardly more; else 'at the floor' or 'off the floor'; '' where unknown.
     """
     goal, value = meaning(name).goal, found["value"]
     if value is None or not math.isfinite(value):
@@ -182,7 +182,7 @@ def verdict(name, found):
         return "met"
     if goal:
         floor = found["floor"]
-        return "missed" if floor is None or _within(floor, goal) else "undecided"
+        return "missed" if floor is None or _within(floor, goal) or off_floor(name, found) else "undecided"
     beyond = excess(name, found)
     return "" if math.isnan(beyond) else "off the floor" if off_floor(name, found) else "at the floor"
 

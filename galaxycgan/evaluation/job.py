@@ -146,10 +146,12 @@ class Evaluation:
         self.config, self.context, self.subject, self.store, self.threads = config, context, subject, store, threads
         self.random = np.random.default_rng(config.seed)
         self.seconds, self.started = {}, time.monotonic()
+        usable = (store.split >= 0) & subject.conditioning.legal(store.labels(subject.columns))
+        n = min(config.n, subject.most)
         if subject.painter:
-            self.samples = Samples.of_run(store, subject.painter.run, config.n, self.random)
+            self.samples = Samples.of_run(store, usable, subject.painter.run, n, self.random)
         else:
-            self.samples = Samples.of_catalog(store, subject.card, config.n, self.random, subject.path)
+            self.samples = Samples.of_catalog(store, usable, subject.card, n, self.random, subject.path)
 
     def report(self):
         """Return the JSON values of the metrics."""
@@ -240,13 +242,15 @@ class Evaluation:
         if self.sets.teachers is None:
             self.judgement.left_out[name] = "too few other real galaxies to learn from"
             return None
-        restore = self.subject.conditioning.restore
+        source, rows = self.samples.teachers
         roles = {
-            role: (each.images, fulfilled(target, self.subject.columns, restore(each.labels)))
-            for role, each in (
-                ("teachers", self.sets.teachers), ("generated", self.sets.synthetic), ("compared", self.sets.real)
+            role: (each.images, fulfilled(target, self.subject.columns, labels))
+            for role, each, labels in (
+                ("teachers", self.sets.teachers, source.labels(self.subject.columns)[rows]),
+                ("generated", self.sets.synthetic, self.asked),
+                ("compared", self.sets.real, self.labels),
             )
-        }  # fmt: skip
+        }
         for role, (_, kinds) in roles.items():
             rarer = int(min(kinds.sum(), (~kinds).sum()))
             if rarer < FEWEST_OF_A_KIND:
@@ -295,5 +299,5 @@ def _say(context, report, out):
     for name, why in report["left_out"].items():
         context.say(f"left out: {name}: {why}")
     missed = [goals.meaning(name).title for name, word in report["goals"].items() if word == "missed"]
-    context.say(f"goals missed: {'; '.join(missed) or 'none'}")
+    context.say(f"{'goals missed' if report['judged'] else 'beyond goals'}: {'; '.join(missed) or 'none'}")
     context.say(f"{out}: {METRICS_FILE}" + (f", {REPORT_FILE} and pictures" if not report["request"]["quick"] else ""))

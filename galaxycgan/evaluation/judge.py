@@ -246,7 +246,7 @@ def _judge_features(out, sets, flux_unit_njy, random, check):
         return
     space = features.FeatureSpace(sets.teachers.images, sets.teachers.labels, flux_unit_njy, check)
     whole = {name: space(galaxies.images) for name, galaxies in sets.compared.items()}
-    real, synthetic, other = (each[: features.COMPARED] for each in whole.values())
+    real, synthetic, other = _some(whole.values(), random)
 
     def spread(a, b):
         return dict(zip(("density", "coverage"), features.density_and_coverage(a, b), strict=True))
@@ -264,6 +264,13 @@ def _judge_features(out, sets, flux_unit_njy, random, check):
     found = compare(features.memorisation, away["real"], away["synthetic"], second, random, check=check)
     out.metrics |= {f"memorisation.{name}": each for name, each in found.items()}
     out.neighbours = {"distance": away, "nearest": near["synthetic"][1]}
+
+
+def _some(whole, random):
+    """Return as many features of each set, in no order; of sets as long as each other the same rows: equal labels."""
+    n = min(features.COMPARED, *map(len, whole))
+    picks = {size: random.permutation(size)[:n] for size in sorted(set(map(len, whole)))}
+    return [each[picks[len(each)]] for each in whole]
 
 
 def _told_apart(real, synthetic, other, check):

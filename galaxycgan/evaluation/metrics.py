@@ -5,6 +5,7 @@ return plain floats.
 """
 
 import itertools
+import math
 
 import numpy as np
 from scipy.stats import rankdata, wasserstein_distance
@@ -13,6 +14,8 @@ from galaxycgan.images.bands import reference_band
 from galaxycgan.images.photometry import asinh_magnitude, geometry, measure, noise_products
 
 CELLS = 3
+#: Of the polynomial in the labels that offsets are taken from: of many labels the degree is less.
+MOST_TERMS = 60
 #: Images transformed at a time.
 PIECE = 256
 
@@ -119,9 +122,9 @@ def w1_conditional(real, synthetic, labels, synthetic_labels=None):
 def offsets(real, synthetic, labels, synthetic_labels):
     """Median difference of each property between synthetic and real galaxies of equal labels, in its own unit.
 
-    A cubic polynomial of the labels is fitted to the real galaxies; what counts are the medians of both sets' residuals
-    from it. Scatter that the labels explain drops out: a flux scale that is wrong by a few percent shows here, and is
-    lost in the width of the whole distribution.
+    A polynomial of the labels, cubic where they are few, is fitted to the real galaxies; what counts are the medians of
+    both sets' residuals from it. Scatter that the labels explain drops out: a flux scale that is wrong by a few percent
+    shows here, and is lost in the width of the whole distribution.
 
     Parameters
     ----------
@@ -149,8 +152,9 @@ def offsets(real, synthetic, labels, synthetic_labels):
 def _polynomial(labels):
     """Return all products of up to three standardised labels, kept within three standard deviations: [n, term]."""
     columns = np.clip(np.asarray(labels, dtype=np.float64), -3, 3).T
+    degrees = [n for n in range(4) if n < 2 or math.comb(len(columns) + n, n) <= MOST_TERMS]
     picks = itertools.chain.from_iterable(
-        itertools.combinations_with_replacement(range(len(columns)), degree) for degree in range(4)
+        itertools.combinations_with_replacement(range(len(columns)), degree) for degree in degrees
     )
     return np.stack([np.prod(columns[list(pick)], axis=0) for pick in picks], 1)
 

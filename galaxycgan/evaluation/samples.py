@@ -54,12 +54,14 @@ class Samples:
     remark: str = ""
 
     @classmethod
-    def of_run(cls, store, run, n, random):
+    def of_run(cls, store, usable, run, n, random):
         """Choose at most n galaxies to compare a run's generator with.
 
         Parameters
         ----------
         store : GalaxyStore
+        usable : bool array [store.n]
+            Galaxies whose labels say something to the generator.
         run : Path
             Run directory of the GAN.
         n : int
@@ -72,16 +74,18 @@ class Samples:
         """
         trained_on = load_trained_on(run)
         known = np.isin(store.ids, trained_on)
-        seen = np.flatnonzero((store.split >= 0) & known)
+        seen = np.flatnonzero(usable & known)
         training = (store, seen) if len(seen) == len(trained_on) else _training_set(run, trained_on)
-        return cls._split(store, known, training, n, random, run)
+        return cls._split(store, usable, known, training, n, random, run)
 
     @classmethod
-    def of_catalog(cls, store, card, n, random, path):
+    def of_catalog(cls, store, usable, card, n, random, path):
         """Choose at most n galaxies to compare a catalog with, whose generator is not at hand.
 
         Parameters
         ----------
+        store, usable, n, random
+            As for `of_run`.
         card : dict
             The generator's, as the catalog tells it. Where it learned from this store, its training galaxies are known
             and left out.
@@ -89,36 +93,33 @@ class Samples:
             Of the catalog, for messages.
         """
         if card.get("store", {}).get("fingerprint") != store.fingerprint:
-            chosen = cls._split(store, np.zeros(store.n, dtype=bool), None, n, random, path)
+            chosen = cls._split(store, usable, np.zeros(store.n, dtype=bool), None, n, random, path)
             unknown = (
                 f"which galaxies the generator of {path} learned from is unknown here; --gan names its run directory"
             )
             return dataclasses.replace(chosen, remark="; ".join(filter(None, (unknown, chosen.remark))))
         options = {name: card["training"][name] for name in PORTION if name in card.get("training", {})}
         known = portion(store.ids, store.split, **options) == TRAIN
-        return cls._split(store, known, (store, np.flatnonzero(known)), n, random, path)
+        return cls._split(store, usable, known, (store, np.flatnonzero(known & usable)), n, random, path)
 
     @classmethod
-    def _split(cls, store, known, training, n, random, what):
-        labelled = store.split >= 0
-        seen, unseen = np.flatnonzero(labelled & known), random.permutation(np.flatnonzero(labelled & ~known))
-        if len(unseen) < SMALLEST:
+    def _split(cls, store, usable, known, training, n, random, what):
+        seen, unseen = np.flatnonzero(usable & known), random.permutation(np.flatnonzero(usable & ~known))
+        # The second set has as many galaxies as the first: what two sets differ by depends on how many they hold.
+        most = min(len(unseen), (len(unseen) + len(seen)) // 2)
+        if most < SMALLEST:
             raise UserError(
-                f"{store.path}: {len(unseen)} labelled galaxies that {what} never saw; need at least {SMALLEST}"
+                f"{store.path}: {len(unseen)} labelled galaxies that {what} never saw; need two sets of at least"
+                f" {SMALLEST}"
             )
-        # Without training galaxies the teachers come out of the same store.
-        parts = 1 if training else 3
-        asked, n = n, min(n, max(len(unseen) // parts, SMALLEST))
-        remark = "" if n == min(asked, len(unseen)) else (
-            f"{n:,} galaxies are compared, not {min(asked, len(unseen)):,}: what the generator learned from is not at"
-            f" hand, so the {len(unseen):,} of {store.path} are shared with the second set and those that teach the"
-            " regressors"
-        )  # fmt: skip
+        if training is None and len(unseen) // 3 >= SMALLEST:  # then the teachers come out of the same store
+            most = min(most, len(unseen) // 3)
+        asked, n = min(n, len(unseen)), min(n, most)
         others = np.concatenate([unseen[n:], random.permutation(seen)])[:n]
-        rest = np.setdiff1d(unseen[n:], others)
-        source, rows = training or (store, rest)
-        rows = np.setdiff1d(rows, others) if source is store else rows
+        source, rows = training or (store, np.setdiff1d(unseen[n:], others))
+        rows = rows[~np.isin(source.ids[rows], store.ids[others])]
         teachers = (source, rows[spread(len(rows), MOST_TAUGHT)]) if len(rows) >= LEAST_TAUGHT else None
+        remark = _remark(store, usable, asked, n, len(unseen), training is not None)
         return cls(store, np.sort(unseen[:n]), np.sort(others), len(unseen) >= 2 * n, teachers, training, remark)
 
     def searched(self):
@@ -127,6 +128,23 @@ class Samples:
             return None
         store, rows = self.training
         return store, rows[spread(len(rows), MOST_SEARCHED)]
+
+
+def _remark(store, usable, asked, n, unseen, taught_elsewhere):
+    """Say which galaxies are not compared though a reader would expect it; '': all are."""
+    useless = int(((store.split >= 0) & ~usable).sum())
+    parts = [f"{useless:,} galaxies of {store.path} are left out: labels that are missing or mean nothing to the"
+             " generator"] if useless else []  # fmt: skip
+    if n < asked and taught_elsewhere:
+        parts.append(
+            f"{n:,} galaxies are compared, not {asked:,}: the {unseen:,} of {store.path} are shared with the second set"
+        )
+    elif n < asked:
+        parts.append(
+            f"{n:,} galaxies are compared, not {asked:,}: what the generator learned from is not at hand, so the"
+            f" {unseen:,} of {store.path} are shared with the second set and those that teach the regressors"
+        )
+    return "; ".join(parts)
 
 
 def _training_set(run, trained_on):

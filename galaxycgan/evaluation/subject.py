@@ -5,6 +5,7 @@ Both have the same methods. What only a generator can do - the same galaxy witho
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from galaxycgan.catalogs.export import FITS_SUFFIXES, read_catalog, read_fits_im
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import sha256_file
-from galaxycgan.models.conditioning import Conditioning
+from galaxycgan.models.conditioning import Conditioning, can_be_labels
 from galaxycgan.models.painter import Painter
 from galaxycgan.models.release import WEIGHTS, check_images
 from galaxycgan.resources import gan_directory
@@ -32,6 +33,9 @@ class GeneratorSubject:
     run : str or Path
     device : torch.device
     """
+
+    #: How many galaxies it has.
+    most = sys.maxsize
 
     def __init__(self, run, device):
         self.path = gan_directory(run)
@@ -77,7 +81,12 @@ class CatalogSubject:
         _need_columns(self.file, self.columns, "which galaxies are compared at")
         self.identity = {"synthetic": self.file.fingerprint}
         self.labels = self.file.labels(self.columns)
-        self.conditioning = painter.conditioning if painter else None
+        self.conditioning = painter.conditioning if painter else _conditioning_of(self.card)
+
+    @property
+    def most(self):
+        """How many galaxies it has whose labels can be compared."""
+        return len(self.usable)
 
     def check(self, store):
         """Refuse a store of images of another kind, or without the labels; learn how labels are scaled."""
@@ -85,10 +94,9 @@ class CatalogSubject:
         _need_columns(store, self.columns, f"which {self.path} was made for")
         if self.conditioning is None:
             labels = store.labels(self.columns)[store.split >= 0]
+            labels = labels[can_be_labels(self.columns, labels).all(1)]
             self.conditioning = Conditioning.fit(self.columns, labels, where=str(store.path))
-        self.usable = np.flatnonzero(
-            np.isfinite(self.conditioning.standardise(self.labels)).all(1) & self.file.labelled
-        )
+        self.usable = np.flatnonzero(self.conditioning.legal(self.labels) & self.file.labelled)
         if len(self.usable) < 8:
             raise UserError(f"{self.path}: {len(self.usable)} galaxies with finite {', '.join(self.columns)}; need 8")
 
@@ -154,6 +162,14 @@ class _FitsFile:
 
     def noiseless(self, rows):
         return read_fits_images(self.path, rows, "NOISELESS") if self.has_noiseless else None
+
+
+def _conditioning_of(card):
+    """Return how a generator's card says that labels are scaled; None where it doesn't."""
+    try:
+        return Conditioning.from_dict(card["conditioning"], reference=())
+    except (KeyError, TypeError):
+        return None
 
 
 def _json(text):

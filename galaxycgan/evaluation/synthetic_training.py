@@ -42,8 +42,9 @@ def train_on_synthetic_test_on_real(real, synthetic, test, unit_njy, preset="cnn
     weight = np.concatenate([np.ones((1, len(wanted))), weights(np.random.default_rng(0), DRAWS, len(wanted))])
     means = []
     for images, kinds in (real, synthetic):
+        some = np.random.default_rng(0).permutation(len(images))[:n]  # catalogs may be ordered by their labels
         taught = (
-            _judge(_taught(images[:n], kinds[:n], unit_njy, preset, seed, check), test[0], wanted, weight)
+            _judge(_taught(images[some], kinds[some], unit_njy, preset, seed, check), test[0], wanted, weight)
             for seed in seeds
         )
         means.append(np.mean(list(taught), axis=0))

@@ -99,7 +99,7 @@ def _is_done(out, request, config, context):
     if not catalog.exists() or config.overwrite:
         return False
     with GalaxyStore(catalog) as store:
-        same = store.provenance.get("request") == request.described
+        same = request.is_same(store.provenance.get("request"))
     if not same:
         raise UserError(
             f"{catalog}: was made from another recipe, seed or generator; choose another --out, or --overwrite"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from galaxycgan.models.device import repeatable
 from galaxycgan.models.painter import BLOCK
 
 #: More threads than this don't make a GPU faster.
@@ -79,8 +80,7 @@ def _tasks(request, first, stop):
 def _prepare(request):
     """Compute once, before threads would do so at the same time."""
     assert request.measurement and request.row_format
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+    repeatable()
 
 
 def _start_worker(device):

@@ -18,7 +18,7 @@ from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import sha256_file
 from galaxycgan.generation.request import catalog_header, measure_of
-from galaxycgan.models.device import choose_device, set_threads
+from galaxycgan.models.device import choose_device, repeatable, set_threads
 from galaxycgan.models.painter import BLOCK, Painter
 from galaxycgan.models.release import WEIGHTS
 
@@ -67,7 +67,8 @@ def regenerate(config, context):
     request = _request(config.catalog, row.made)
     set_threads(config.threads)
     torch.set_num_threads(1)  # as generate makes each block
-    painter = Painter(config.gan, choose_device(config.device))
+    repeatable()
+    painter = Painter(config.gan, choose_device(config.device), request.get("precision", "auto"))
     _check_generator(config, painter, request)
     recipe = request["recipe"]
     columns = painter.conditioning.columns

@@ -1,6 +1,8 @@
 """A request for a synthetic catalog: recipe, generator and population put together and checked. Writes nothing."""
 
 import functools
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from galaxycgan.models.release import WEIGHTS
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.resources import find
 
+#: In which a catalog can be made.
+PRECISIONS = ("float32", "bfloat16")
 #: Labels are drawn and judged for so many galaxies at once.
 PIECE = 128 * BLOCK
 
@@ -54,7 +58,8 @@ class Request:
             table=config.table,
             columns=_own_columns(config.columns),
         )
-        self.painter = Painter(config.gan, choose_device(config.device))
+        self.painter = Painter(config.gan, choose_device(config.device), config.precision)
+        self.left_to_machine = config.precision == "auto"
         if self.painter.card["pixel_unit"] != "nJy":
             raise UserError(
                 f"{config.gan}: was trained on raw pixels: its galaxies have no magnitudes and make no catalog"
@@ -67,10 +72,10 @@ class Request:
 
     def _sky_sigma(self):
         sigma = noise_sigma(self.recipe.noise)
+        if self.recipe.noise != "model" and not self.painter.generator.noise.separate:
+            raise UserError(f"noise {self.recipe.noise}: {self.painter.run} draws its noise with the galaxy; use model")
         if sigma is None:
             return None
-        if not self.painter.generator.noise.separate:
-            raise UserError(f"noise {self.recipe.noise}: {self.painter.run} draws its noise with the galaxy; use model")
         if len(sigma) not in (1, len(self.bands)):
             raise UserError(
                 f"noise {self.recipe.noise}: {len(sigma)} values for {len(self.bands)} bands"
@@ -78,9 +83,28 @@ class Request:
             )
         return np.broadcast_to(np.array(sigma), len(self.bands))
 
-    @functools.cached_property
+    @property
+    def name(self):
+        """Return what tells requests apart, whatever machine makes them: hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:16]
+
+    def is_same(self, noted):
+        """Tell whether `described`, noted earlier and perhaps on another machine, is of this request.
+
+        A precision that was left to the machine becomes the noted one's: all of a catalog is of one precision.
+        """
+        precision = (noted or {}).get("precision")
+        if self.left_to_machine and precision in PRECISIONS and noted == self.described | {"precision": precision}:
+            self.painter.precision = precision
+        return noted == self.described
+
+    @property
     def described(self):
         """Return the JSON values by which the request is known."""
+        return self._asked | {"precision": self.painter.precision}
+
+    @functools.cached_property
+    def _asked(self):
         recipe = self.recipe.to_dict()
         if "file" in recipe["options"]:  # known by its checksum, wherever it lies
             recipe["options"] = recipe["options"] | {"file": Path(recipe["options"]["file"]).name}
@@ -91,7 +115,7 @@ class Request:
             "population": self.population.about,
         }
 
-    @functools.cached_property
+    @property
     def provenance(self):
         """Return the JSON values that say where the catalog came from."""
         # What training cost differs between runs that end in the same weights: it is in the run directory.

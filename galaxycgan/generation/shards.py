@@ -16,7 +16,8 @@ from galaxycgan.generation.names import CATALOG, SHARDS, shard_path
 from galaxycgan.generation.pipeline import make_blocks
 from galaxycgan.models.painter import BLOCK
 
-REQUEST = "request.json"
+#: One file for each request that shards were made of: jobs of one that replace another's don't meet in a file.
+REQUEST = "request-{}.json"
 #: Galaxies of a shard that are copied at once.
 ROWS_AT_ONCE = 1024
 
@@ -62,19 +63,19 @@ class Shards:
             Where the folder holds the shards of another request.
         """
         make_directory(self.folder)
-        path = self.folder / REQUEST
-        mine = {"request": self.request.described, "created": context.created}
-        _write_first(path, mine)
+        path = self.folder / REQUEST.format(self.request.name)
+        for other in set(self.folder.glob(REQUEST.format("*"))) - {path}:
+            if not overwrite:
+                raise UserError(
+                    f"{self.folder}: holds shards of another recipe, seed or generator; another --out, or --overwrite"
+                )
+            other.unlink(missing_ok=True)  # jobs that start together all try
+        _write_first(path, {"request": self.request.described, "created": context.created})
         noted = read_json(path)
-        if noted.get("request") == self.request.described:
-            return noted["created"]
-        if not overwrite:
-            raise UserError(
-                f"{self.folder}: holds shards of another recipe, seed or generator; another --out, or --overwrite"
-            )
-        path.unlink()
-        _write_first(path, mine)
-        return read_json(path)["created"]
+        if not self.request.is_same(noted.get("request")):
+            there = noted["request"]["precision"]
+            raise UserError(f"{self.folder}: holds shards in {there}; choose the same --precision, or another --out")
+        return noted["created"]
 
     def make(self, k, workers, created, context):
         """Make shard k, unless it is there, whole and of this request.
@@ -152,7 +153,7 @@ class Shards:
 
     def remove(self):
         """Remove the shards and what belongs to them."""
-        for path in (*self.paths(), self.folder / REQUEST):
+        for path in (*self.paths(), *self.folder.glob(REQUEST.format("*"))):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something else lies there
             self.folder.rmdir()

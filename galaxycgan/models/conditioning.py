@@ -78,12 +78,12 @@ class Conditioning:
             Where a column is not finite, not positive though logarithmic, constant, or of too many categories.
         """
         labels = np.asarray(labels, dtype=np.float64)
-        logarithmic = tuple(name in LOGARITHMIC and name not in categorical for name in columns)
-        for k, name in enumerate(columns):
-            bad = ~np.isfinite(labels[:, k]) | (logarithmic[k] & (labels[:, k] <= 0))
-            if bad.any():
+        logarithmic = _logarithmic(columns, categorical)
+        bad = (~can_be_labels(columns, labels, categorical)).sum(0)
+        for name, number in zip(columns, bad, strict=True):
+            if number:
                 raise UserError(
-                    f"{where}: column {name} holds {bad.sum()} values that can't be labels (not finite or <= 0)"
+                    f"{where}: column {name} holds {number} values that can't be labels (not finite or <= 0)"
                 )
         transformed = _transform(labels, logarithmic)
         mean, std = transformed.mean(0), transformed.std(0)
@@ -128,11 +128,10 @@ class Conditioning:
 
         Numbers must be finite, and positive where their logarithm is taken; categories those of training galaxies.
         """
-        labels = np.asarray(labels, dtype=np.float64)
-        fits = np.isfinite(labels) & ((labels > 0) | ~np.array(self.logarithmic))
+        fits = _possible(labels, self.logarithmic)
         for k, values in enumerate(self.categories):
             if values:
-                fits[:, k] = np.isin(labels[:, k], values)
+                fits[:, k] = np.isin(np.asarray(labels)[:, k], values)
         return fits.all(1)
 
     def _one_of(self, column, labels):
@@ -203,6 +202,20 @@ class Conditioning:
         fields = {name: tuple(values[name]) for name in ("columns", "logarithmic", "mean", "std")}
         categories = tuple(map(tuple, values["categories"]))
         return cls(**fields, reference=np.asarray(reference, dtype=np.float64), categories=categories)
+
+
+def can_be_labels(columns, labels, categorical=()):
+    """Tell which labels [n, column] are finite, and positive where their logarithm is taken: bool [n, column]."""
+    return _possible(labels, _logarithmic(columns, categorical))
+
+
+def _possible(labels, logarithmic):
+    labels = np.asarray(labels, dtype=np.float64)
+    return np.isfinite(labels) & ((labels > 0) | ~np.array(logarithmic, dtype=bool))
+
+
+def _logarithmic(columns, categorical):
+    return tuple(name in LOGARITHMIC and name not in categorical for name in columns)
 
 
 def spread(n, most):

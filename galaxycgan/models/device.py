@@ -48,6 +48,21 @@ def reuse_memory():
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def repeatable():
+    """Have a GPU compute a convolution the same way each time, in the precision that it is asked in."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def deterministic(device):
+    """Have a GPU use only operations that give the same bits each time; torch refuses others by name."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
+        torch.use_deterministic_algorithms(True)
+        repeatable()
+
+
 def choose_device(name):
     """Return the torch device for 'auto', 'cpu', 'cuda' or 'cuda:K'."""
     if name == "auto":

@@ -98,7 +98,7 @@ class Discriminator(nn.Module):
         """Take the scales of pixels and measurements from real images [n, band, y, x] in flux units."""
         stretched = arcsinh(flux)
         self.pixel_mean.copy_(stretched.mean((0, 2, 3))[:, None, None])
-        self.pixel_scale.copy_(stretched.std((0, 2, 3))[:, None, None])
+        self.pixel_scale.copy_(stretched.std((0, 2, 3)).clamp_min(1e-6)[:, None, None])
         self.photometer.standardise_on(flux)
 
     def observe(self, flux):

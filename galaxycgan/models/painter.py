@@ -43,13 +43,24 @@ class Painter:
         Run directory of `train_gan`.
     device : torch.device
         Where.
+    precision : str
+        'auto', 'float32' or 'bfloat16'. One galaxy made in both differs by some thousandths of its brightest pixel.
     """
 
-    def __init__(self, run, device):
+    def __init__(self, run, device, precision="auto"):
         self.run, self.device = gan_directory(run), device
         self.generator, self.conditioning, self.card = load_generator(self.run, device)
-        self.dtype = choose_precision("auto", device)[0]
+        self.dtype = choose_precision(precision, device)[0]
         self.correlation = self.generator.noise.correlation().cpu().numpy()
+
+    @property
+    def precision(self):
+        """Name of the type that convolutions compute in."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @precision.setter
+    def precision(self, name):
+        self.dtype = choose_precision(name, self.device)[0]
 
     def paint(self, labels, seed, first, noisy=True):
         """Make the block of galaxies ``first .. first + 63`` of a request.

@@ -33,7 +33,7 @@ from galaxycgan.provenance import tool_stamp
 from galaxycgan.resources import gan_directory
 from galaxycgan.training.checkpoint import CHECKPOINT
 from galaxycgan.training.classifier_data import NAMES, SyntheticImages, read_splits, read_survey
-from galaxycgan.training.classifier_loop import FOR_SCALES, RECIPE, ClassifierTrainer
+from galaxycgan.training.classifier_loop import RECIPE, ClassifierTrainer, for_scales
 from galaxycgan.training.classifier_model import MODEL, probabilities, save_classifier
 from galaxycgan.training.noise import noise_of
 
@@ -137,7 +137,7 @@ class _Job:
         self.judged = dict(zip(("training", "validation", "test"), self.splits, strict=True))
         if survey:
             self.judged["survey"] = read_survey(survey, store, config.target)
-        self.unit_njy = 2 * noise_of(self.splits[0].images[:FOR_SCALES].numpy())[0]
+        self.unit_njy = 2 * noise_of(for_scales(self.splits[0].images).numpy())[0]
         self.synthetic = self._synthetic(device)
         identity = {name: value for name, value in request.items() if name not in ("purity", "test")}
         self.trainer = ClassifierTrainer(config, self.splits, self.synthetic, self.unit_njy, device, identity)

@@ -24,6 +24,7 @@ from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.models.averaging import move_average
 from galaxycgan.models.classifier import Classifier
 from galaxycgan.models.classifier_learning import class_weight, learn_epoch, logits
+from galaxycgan.models.conditioning import spread
 from galaxycgan.models.device import choose_precision
 from galaxycgan.randomness import generator
 from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -34,6 +35,11 @@ FOR_SCALES = 2000
 RECIPE = 4
 #: The weights that are judged are an average over a tenth of the steps so far, over so many epochs at most.
 LONGEST_AVERAGE_EPOCHS = 10
+
+
+def for_scales(images):
+    """Return the training images that set the scales of the input, from all over the sky: rows are sorted by it."""
+    return images[spread(len(images), FOR_SCALES)]
 
 
 class ClassifierTrainer:
@@ -69,7 +75,7 @@ class ClassifierTrainer:
         real = splits[0]
         torch.manual_seed(config.seed)
         self.network = Classifier(config.preset, real.images.shape[1], real.images.shape[-1])
-        self.network.start_at(real.images[:FOR_SCALES], unit_njy)
+        self.network.start_at(for_scales(real.images), unit_njy)
         self.network.to(device, memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.dtype = choose_precision("auto", device)[0]

@@ -13,7 +13,7 @@ from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, keep_records, make_directory, write_json
 from galaxycgan.models.conditioning import Conditioning, spread
-from galaxycgan.models.device import choose_device, choose_precision, reuse_memory, set_threads
+from galaxycgan.models.device import choose_device, choose_precision, deterministic, reuse_memory, set_threads
 from galaxycgan.models.generator import LAYOUT
 from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGHTS, save_generator
 from galaxycgan.provenance import tool_stamp
@@ -91,8 +91,12 @@ def _identity(config, store, conditioning, shape, device, dtype):
         "store": store.fingerprint,
         "conditioning": conditioning.to_dict(),
         "device": device.type,
-        "precision": str(dtype).removeprefix("torch."),
+        "precision": _name(dtype),
     }
+
+
+def _name(dtype):
+    return str(dtype).removeprefix("torch.")
 
 
 def _open_run(config, identity, context, team):
@@ -112,6 +116,8 @@ def _open_run(config, identity, context, team):
         return run, None
     state = load_checkpoint(checkpoint)
     theirs = state["identity"]
+    if config.precision == "auto":  # left to the machine: it may be another one than the run began on
+        identity["precision"] = theirs.get("precision", identity["precision"])
     for name, value in identity.items():
         if theirs.get(name) != value:
             raise UserError(
@@ -149,6 +155,8 @@ def train_gan(config, context):
     threads = set_threads(config.threads)
     reuse_memory()
     device = choose_device(device_of(config.device))
+    if config.deterministic:
+        deterministic(device)
     dtype, reason = choose_precision(config.precision, device)
     config = _with_defaults(config)
     check_at_least(
@@ -171,9 +179,11 @@ def train_gan(config, context):
         if state and state["finished"] and (run / CARD).exists():
             context.say(f"{run}: is finished ({state['trainer']['images']:,} images); --overwrite starts again")
             return
+        if identity["precision"] != _name(dtype):
+            dtype, reason = getattr(torch, identity["precision"]), "as its checkpoint"
         context.say(
             f"{store.path}: {len(rows):,} training galaxies, bands {','.join(store.bands)}, {store.size} px; "
-            f"{device.type}, {_processes(team)}{threads} threads, {str(dtype).removeprefix('torch.')} ({reason})"
+            f"{device.type}, {_processes(team)}{threads} threads, {_name(dtype)} ({reason})"
         )
         if team.leads:
             _save_inputs(run, config, store, rows)
