@@ -12,9 +12,11 @@ import layouts
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable, Table
 from conftest import make_survey
 
+from galaxycgan.catalogs.store import StoreHeader
+from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.images.stretch import njy_to_hsc_asinh
 
 NOBODY = 65534
@@ -110,7 +112,7 @@ MISTAKES = {
     "a mapped column that is not there": (
         lambda s: None,
         ["--columns", "photo_z=zspec"],
-        ["no column zspec", "it has"],
+        ["no column zspec", "it has", "--columns photo_z=NAME_IN_TABLE"],
     ),
     "a mapping without a name": (lambda s: None, ["--columns", "photo_z"], ["--columns photo_z", "NAME=NAME_IN_TABLE"]),
     "a column that comes twice": (
@@ -165,6 +167,11 @@ MISTAKES = {
         lambda s: (s.directory / "store.h5").write_text("precious"),
         [],
         ["store.h5: not a store", "--overwrite"],
+    ),
+    "a store with the suffix of FITS": (
+        lambda s: None,
+        ["--out", "bad.FITS"],
+        ["--out bad.FITS", "a store is HDF5", ".h5", "galaxycgan export"],
     ),
     "a directory at the place": (lambda s: (s.directory / "store.h5").mkdir(), [], ["store.h5: a directory"]),
     "a file where the directory should be": (
@@ -701,6 +708,9 @@ def test_a_device_that_is_full_is_no_place_for_a_store(small_survey, command):
         (["export", "missing.h5", "--to", "x.fits"], "missing.h5: no such file"),
         (["export", "missing.h5"], "--to is missing"),
         (["export", "missing.h5", "--to", "x.doc"], "x.doc: the suffix tells the format"),
+        (["select", "missing.h5", "--sample", "3", "--out", "x.csv"], "--out x.csv: a store is HDF5"),
+        (["merge", "one.h5", "two.h5", "--out", "x.fits.gz"], "--out x.fits.gz: a store is HDF5"),
+        (["classify", "--out", "c.csv"], "--out c.csv: the suffix tells the format; .fits"),
         (["info"], "no store of real galaxies there"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -709,3 +719,13 @@ def test_the_other_commands_are_as_clear(command, words, fragment, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert_one_clear_line(command(*words), [fragment])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_catalog_without_images_is_said_to_have_none(survey_store, command, tmp_path):
+    names = {"created": "2026-01-01T00:00:00Z", "id_column": "SYN_id", "synthetic": True}
+    header = StoreHeader(**names, bands=("g", "r", "i"), filters=("HSC-G", "HSC-R2", "HSC-I2"))
+    with StoreWriter(tmp_path / "table.h5", n=9, header=header) as writer:
+        writer.append(np.empty((9, 3, 0, 0), np.float32))
+        writer.finish(ids=np.arange(9), catalog=QTable({"photo_z": np.full(9, 0.3), "log_mass": np.full(9, 9.5)}))
+    words = ["--real", survey_store, "--synthetic", tmp_path / "table.h5", "--gan", tmp_path, "--out", tmp_path / "e"]
+    assert_one_clear_line(command("evaluate", *words), ["table.h5: has no images", "generate with --images both"])

@@ -11,11 +11,12 @@ from astropy.table import Table
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.portion import portion
 from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.config import Classify, TrainClassifier, TrainGan
+from galaxycgan.config import Classify, Generate, TrainClassifier, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files import read_json
 from galaxycgan.generation.classify import classify
+from galaxycgan.generation.job import generate
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.classifier import train_classifier
 from galaxycgan.training.classifier_data import Split, SyntheticImages, read_split, read_splits
@@ -77,6 +78,21 @@ def test_a_run_leaves_scores_a_report_and_a_model_that_classifies(options, tmp_p
     assert [tested[each] for each in predictions["test_ids"]] == pytest.approx(
         predictions["test_probability"], abs=1e-5
     )
+
+
+def test_a_table_of_probabilities_tells_which_scores_are_clean(options, gan, tmp_path, survey_store, other_store):
+    options, fold = dataclasses.replace(options, target="log_mass < 9.3"), {"fold": 2, "folds": 3, "epochs": 1}
+    for changes in (fold, {"epochs": 1, "augment": "gan", "gan": str(gan)}):
+        train_classifier(dataclasses.replace(options, overwrite=True, **changes), Context())
+        out = tmp_path / "p.fits"
+        classify(Classify(model=options.run, store=str(survey_store), out=str(out), overwrite=True), Context())
+        table = Table.read(out)
+        with GalaxyStore(survey_store) as store:
+            own = {name: changes[name] for name in ("fold", "folds") if name in changes}
+            split = portion(store.ids, store.split, **own)
+        assert np.array_equal(table["split"], np.where(split < 0, 2, split))
+    classify(Classify(model=options.run, store=str(other_store), out=str(out), overwrite=True), Context())
+    assert set(Table.read(out)["split"]) == {2}
 
 
 def test_classify_says_when_it_is_done_and_replaces_nothing_else(options, tmp_path, survey_store, capsys):
@@ -282,6 +298,13 @@ def test_galaxies_that_lack_what_the_target_asks_for_are_left_out_and_counted(op
     options = dataclasses.replace(options, store=str(store.path), target="sfr < 0.4", epochs=1)
     train_classifier(options, Context())
     assert "more lack a value that the target asks for: left out" in capsys.readouterr().out
+
+
+def test_generated_galaxies_are_no_test(options, gan, tmp_path):
+    (tmp_path / "r.toml").write_text("[population]\nkind = 'training'\nn = 9\n")
+    generate(Generate(gan=str(gan), recipe=str(tmp_path / "r.toml"), out=str(tmp_path / "c")), Context())
+    with pytest.raises(UserError, match="holds synthetic galaxies; --test wants real ones"):
+        train_classifier(dataclasses.replace(options, test=str(tmp_path / "c/catalog.h5")), Context())
 
 
 def test_a_survey_that_shares_training_galaxies_is_no_test(options, survey_store, tmp_path):

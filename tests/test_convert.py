@@ -345,8 +345,9 @@ def test_the_conversion_of_several_chunks_is_the_same_as_of_one(survey_files, su
 
 
 def test_the_output_may_not_be_one_of_the_input_files(survey_files):
+    table = survey_files.paths["table"].rename(survey_files.directory / "objects.txt")
     with pytest.raises(UserError, match="input file of --table"):
-        survey_files.convert(out=str(survey_files.paths["table"]), overwrite=True)
+        survey_files.convert(table=str(table), out=str(table), overwrite=True)
 
 
 def test_real_galaxies_convert(real_data, tmp_path, command):

@@ -1,6 +1,7 @@
 """Galaxies put into survey images are found again with the flux that the truth table says."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -163,6 +164,8 @@ def test_an_aperture_sums_its_area():
         ([], ["--hdu", "3"], "--hdu 3 is no 2-D image; it has 0 PRIMARY"),
         ([], ["--separation", "40"], r"only \d+ of 40 galaxies find a place; lower --n"),
         ([], ["--out", "FRAME"], "--out is the frame itself"),
+        ([], ["--out", "z-injected.png"], "z-injected.png: the suffix tells the format; .fits"),
+        ([], ["--out", "z-injected.fits.gz"], "z-injected.fits.gz: the suffix tells the format; .fits"),
         (["CTYPE1", "CTYPE2"], ["--positions", "S"], "has no sky coordinates"),
     ],
 )
@@ -178,6 +181,42 @@ def test_mistakes_are_told_in_one_line_and_nothing_is_written(
     code, _, err = command("inject", catalog, frame, *(names.get(word, word) for word in words))
     assert code == 2 and re.search(message, err) and err.count("\n") == 1, err
     assert not list(tmp_path.glob("*injected*"))
+
+
+def rename_coordinates(header, key):
+    """Make the coordinates of a header alternate ones."""
+    for name in [name for name in header if re.fullmatch(r"WCSAXES|C(TYPE|RPIX|RVAL|DELT|UNIT)\d|L..POLE", name)]:
+        header.rename_keyword(name, name + key)
+    for name in ("MJDREF", "RADESYS"):
+        del header[name]
+
+
+@pytest.mark.parametrize("kind, known", [("LINEAR", False), ("", True)])
+def test_alternate_coordinates_are_used_where_they_are_of_the_sky(command, catalog, frame, kind, known):
+    with fits.open(frame, mode="update") as hdus:
+        for name in ("CTYPE1", "CTYPE2") if kind else ():
+            hdus[0].header[name] = kind
+        rename_coordinates(hdus[0].header, "B")
+    code, said, err = command("inject", catalog, frame, "--n", 2)
+    assert code == 0 and ("no sky coordinates" in said) is not known, err
+    dec = read(frame)[1]["dec"]
+    assert np.allclose(dec, 2.2, atol=0.1) if known else np.ma.getmaskarray(dec).all()
+
+
+def test_a_frame_of_integers_keeps_its_blank_pixels_as_nan(command, catalog, frame):
+    pixels = np.random.default_rng(2).integers(-50, 50, (300, 420), np.int16)
+    pixels[10:20, 30:50] = -32768
+    header = fits.getheader(frame)
+    header["BLANK"] = -32768
+    fits.writeto(frame, pixels, header, overwrite=True)
+    code, _, err = command("inject", catalog, frame, "--n", 3)
+    assert code == 0, err
+    out = frame.with_name("frame-injected.fits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(out) as hdus:
+            assert hdus[0].header["BITPIX"] == -32 and "BLANK" not in hdus[0].header
+            assert np.array_equal(np.isnan(hdus[0].data), pixels == -32768)
 
 
 def test_frames_that_differ_from_the_catalog_are_warned_of_or_refused(command, catalog, frame):
@@ -238,6 +277,13 @@ def test_in_real_hsc_images_sep_recovers_the_flux(command, catalog, real_data, t
     assert (truth["mag_stamp"] > 18).all() and (truth["mag_stamp"] < 21).all()
     print(f"{len(ratio)} galaxies: median recovered/true {np.median(ratio):.4f}, scatter {ratio.std():.4f}")
     assert abs(np.median(ratio) - 1) < 0.03
+
+
+def test_a_real_image_without_sky_coordinates_takes_galaxies(command, catalog, real_data, tmp_path):
+    Table({"x": [20.0], "y": [21.0]}).write(tmp_path / "p.csv")
+    words = ["--positions", tmp_path / "p.csv", "--band", "r", "--zeropoint", 27, "--out", tmp_path / "out.fits"]
+    code, said, err = command("inject", catalog, real_data / "hsc_linear/r-psf.fits", *words)
+    assert code == 0 and "no sky coordinates" in said, err
 
 
 def test_the_flux_scale_of_a_real_calexp_is_read_from_its_header(command, catalog, real_data, tmp_path):

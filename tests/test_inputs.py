@@ -14,6 +14,7 @@ from conftest import make_survey
 
 from galaxycgan.catalogs.cutouts import central
 from galaxycgan.catalogs.matching import nearest_image
+from galaxycgan.catalogs.schema import describe
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.errors import UserError
 
@@ -313,6 +314,40 @@ def test_units_of_the_file_become_those_of_the_schema(survey, reference):
             assert store.table[column].unit == reference.table[column].unit
         assert store.table["age"].unit == u.Gyr
         assert any("ra was converted from" in note for note in store.provenance["report"]["notes"])
+
+
+@pytest.mark.parametrize(
+    "name", ["mag_i", "imag", "MAG_AUTO", "F814W_mag_auto", "i_cmodel_mag", "psfMag_r", "magnitude", "mag2", "absmag"]
+)
+def test_columns_with_the_word_mag_in_their_name_are_ab_magnitudes(name):
+    assert describe(name, "gri", measured=False).unit == u.mag(u.AB)
+
+
+@pytest.mark.parametrize(
+    "name", ["i_cmodel_magerr", "petroMagErr_g", "mag_i_sigma", "MAGERR_AUTO", "i_cmodel_magsigma"]
+)
+def test_errors_of_magnitudes_are_differences_of_magnitudes(name):
+    assert describe(name, "gri", measured=False).unit == u.mag
+
+
+@pytest.mark.parametrize("name", ["image_quality", "magnification", "MAGPHYS_mass", "n_images", "Magellan", "damage"])
+def test_other_words_with_the_letters_mag_mean_no_magnitude(name):
+    assert describe(name, "gri").unit is None
+
+
+def test_columns_of_the_table_have_no_unit_but_the_file_s(survey):
+    table, values = layouts.as_qtable(survey), np.linspace(1, 2, len(survey.table))
+    for name in ("flux_i", "flux_err_i", "sky_rms_g", "r50", "magnification", "mag_i"):
+        table[name] = values
+    table["flux_g"], table["pa"] = values * u.uJy, values * u.rad
+    table["flux_g"].info.description = "model flux"
+    table.write(survey.directory / "t.ecsv", format="ascii.ecsv")
+    store = convert(survey, ids=survey.paths["ids"], table=survey.directory / "t.ecsv", bands="g,r,i").table
+    assert not any(getattr(store[name], "unit", None) for name in ("flux_i", "flux_err_i", "sky_rms_g", "r50"))
+    assert store["flux_i"].info.description == "flux_i of the survey table"
+    assert (store["mag_i"].unit, store["pa"].unit) == (u.mag(u.AB), u.rad)
+    assert store["flux_g"].unit == u.uJy and store["flux_g"].info.description == "model flux"
+    assert np.nanmax(store["flux_g"].value) <= 2
 
 
 def test_a_logarithm_that_the_file_calls_solar_masses_stays_a_logarithm(survey, reference):

@@ -190,6 +190,10 @@ def test_conditioning_refuses_labels_that_say_nothing():
         Conditioning.fit(("photo_z", "log_mass"), np.column_stack([np.linspace(0.1, 1, 20), np.full(20, 9.0)]))
     with pytest.raises(UserError, match="photo_z holds 1 values"):
         Conditioning.fit(("photo_z",), np.array([[0.1], [-0.1], [0.3]]))
+    tiny = np.geomspace(2e-29, 6e-27, 20)[:, None]  # fluxes in erg/s/cm2/Hz
+    assert Conditioning.fit(("flux",), tiny).standardise(tiny).std() == pytest.approx(1)
+    with pytest.raises(UserError, match="flux is the same for all"):
+        Conditioning.fit(("flux",), np.full((20, 1), 1e10 / 3))
 
 
 def test_a_large_kernel_has_the_gradients_of_the_convolution_as_torch_writes_it():

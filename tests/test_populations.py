@@ -160,6 +160,25 @@ def test_own_tables_of_every_format_give_labels_and_all_their_columns(tmp_path, 
     assert asked.about["table"]["file"] == path.name and len(asked.about["table"]["sha256"]) == 64
 
 
+def test_own_columns_have_no_unit_but_their_own(tmp_path, conditioning):
+    rng = np.random.default_rng(6)
+    names = ("photo_z", "log_mass", "flux_g", "r50", "magnification")
+    pd.DataFrame(rng.uniform(5, 10, (9, 5)), columns=names).to_csv(tmp_path / "t.csv")
+    extra = ask(tmp_path, f"{TABLE}file = '{tmp_path / 't.csv'}'", conditioning).extra
+    assert not any(extra[name].unit for name in ("flux_g_original", "r50_original", "magnification"))
+
+
+def test_a_category_that_was_not_learned_is_named_with_file_and_row(tmp_path):
+    kinds = Conditioning.fit(("log_mass", "kind"), np.array([[8.0, 0], [9, 1], [10, 3]]), categorical=("kind",))
+    path = tmp_path / "t.csv"
+    for values, fault in (([3, 0, 2, 1, 2], "2 rows"), ([3, 0, 1, 1, ""], "1 rows")):
+        pd.DataFrame({"log_mass": 9.5, "kind": values}).to_csv(path)
+        with pytest.raises(UserError, match="t.csv: column kind: " + fault) as error:
+            ask(tmp_path, f"{TABLE}file = '{path}'", kinds)
+        row = "3, 5" if "2" in fault else "5"
+        assert f"(the training galaxies' categories are 0, 1, 3): row {row} of the data" in str(error.value)
+
+
 def test_the_command_line_names_table_and_columns(tmp_path, conditioning):
     lightcone_table().write(tmp_path / "t.fits")
     recipe = read_recipe(

@@ -157,6 +157,12 @@ def test_borders_of_blocks_and_catalogs_without_images_are_no_special_cases(plac
         assert (parts / name).read_bytes() == (one / name).read_bytes()
 
 
+def test_shards_that_an_interrupted_run_left_go_when_the_catalog_is_whole(place):
+    make(place, "left", shards=5, shard=1)
+    make(place, "left", shards=2)
+    assert same_bytes(place, "left") and not (place / "left/shards").exists()
+
+
 def test_a_truncated_shard_is_named_at_the_merge_and_made_again_by_its_job(place, capsys):
     for k in range(2):
         make(place, "cut", shards=2, shard=k)

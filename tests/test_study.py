@@ -113,9 +113,16 @@ def test_a_way_of_training_that_is_added_later_trains_only_what_is_missing(optio
         ({"part": 2, "parts": 2}, "--part 2: of --parts 2 they are 0 to 1"),
         ({"synthetic_share": 1.0}, "--synthetic-share 1.0"),
         ({"store": "nowhere.h5"}, "nowhere.h5: no such file"),
+        ({"target": "colour < 1"}, "no column 'colour'"),
+        ({"target": "icmodel_mag < 22"}, "the GANs, conditioned on photo_z, log_mass: .*icmodel_mag"),
+        ({"target": "photo_z < 0"}, "in the --test split 0 fulfil"),
+        ({"fractions": "0.05,1"}, "in the (training|validation|test) split|a GAN needs at least 16"),
+        ({"test": "THE STORE"}, "are in the training or validation split"),
     ],
 )
-def test_mistakes_are_told_in_one_line(options, tmp_path, change, message):
+def test_mistakes_are_told_in_one_line_before_anything_is_trained(options, tmp_path, change, message, monkeypatch):
+    monkeypatch.setattr(stage, "train_gan", lambda *arguments: pytest.fail("trained"))
+    change = {name: options.store if value == "THE STORE" else value for name, value in change.items()}
     with pytest.raises(UserError, match=message) as error:
         study(dataclasses.replace(options, **change), Context())
     assert "\n" not in str(error.value) and not (tmp_path / "study").exists()
@@ -164,7 +171,7 @@ def test_intervals_of_few_seeds_hold_what_they_claim():
             (1.0, seed, arm): random.normal() * (arm == "gan") for seed in range(5) for arm in ("gan", "")
         }
         bootstrap.drawn = {key: np.full(400, value) for key, value in bootstrap.value.items()}
-        bootstrap.picks = {1.0: random.integers(5, size=(400, 5))}
+        bootstrap.picks = random.integers(5, size=(400, 5))
         low, high = bootstrap.difference([1.0], "gan", "")["interval"]
         missed += not low < 0 < high
     assert missed <= 20, missed

@@ -128,6 +128,12 @@ def test_the_run_directory_holds_what_a_user_needs(options, tmp_path, survey_sto
     assert records[-1]["images"] == options.images and np.isfinite(records[-1]["critic_loss"])
 
 
+def test_raw_pixels_teach_a_gan_and_are_told_to_make_no_catalog(survey_files, tmp_path, capsys):
+    store = survey_files.convert(pixels="raw")
+    train_gan(TrainGan(store=str(store), run=str(tmp_path / "run"), **SMALL | {"images": 16}), Context())
+    assert "holds raw pixels (adu): no catalog can be made" in capsys.readouterr().out
+
+
 def test_a_category_is_a_label_like_any_other(survey_files, tmp_path, command):
     """Round galaxies with 'kind' 3 and 7: from the survey's table to a catalog that asks for both."""
     survey_files.table["kind"] = np.where(survey_files.table["HSC_id"] % 4 < 2, 3, 7)
@@ -157,7 +163,9 @@ def test_a_category_is_a_label_like_any_other(survey_files, tmp_path, command):
         ({"labels": "photo_z,ra,HSC_id,r50"}, "no column 'r50'"),
         ({"threads": -3}, "--threads -3"),
         ({"categories": "ra"}, "--categories ra: is none of the --labels photo_z, log_mass"),
-        ({"categories": "log_mass", "labels": "log_mass,ra"}, "log_mass has .* categories"),
+        ({"categories": "log_mass", "labels": "log_mass,ra"}, "log_mass holds .*: categories are whole numbers"),
+        ({"categories": "COSMOS_id", "labels": "log_mass,COSMOS_id"}, "COSMOS_id has .* categories"),
+        ({"labels": "photo_z,ra,photo_z"}, "--labels photo_z,ra,photo_z: photo_z comes twice"),
         ({"seed": 2**64}, "--seed 18446744073709551616: must be below"),
         ({"lr": float("nan")}, "--lr nan"),
         ({"compile": True, "objective": "predictor"}, "--compile is for"),

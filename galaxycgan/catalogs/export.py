@@ -17,12 +17,12 @@ from galaxycgan.catalogs.columns import unit_meant
 from galaxycgan.catalogs.fits import image_header, primary_header, table_bytes, table_header, write_hdu
 from galaxycgan.catalogs.fits_table import ascii_text, catalog_hdu
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.catalogs.table_export import SUFFIXES, read_table, without_reports, write_table
+from galaxycgan.catalogs.suffixes import FITS_SUFFIXES, TABLE_SUFFIXES, check_suffix
+from galaxycgan.catalogs.table_export import read_table, without_reports, write_table
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY
 
-FITS_SUFFIXES = (".fits", ".fit", ".fts")
 #: Values of a store's provenance, by their place in it, that get a keyword of their own.
 PROVENANCE_KEYWORDS = {
     "request.recipe.name": ("RECIPE", "recipe of the catalog"),
@@ -47,16 +47,15 @@ def export(config, context):
     store, out = find_store(config.store), config.to
     if not out:
         raise UserError("--to is missing: name the file to write, such as --to catalog.fits")
+    check_suffix(out, (*FITS_SUFFIXES, *TABLE_SUFFIXES), "--to")
     suffix = Path(out).suffix.lower()
-    if suffix not in (*FITS_SUFFIXES, *SUFFIXES):
-        raise UserError(f"--to {out}: the suffix tells the format; {', '.join((*FITS_SUFFIXES, *SUFFIXES))} are known")
     if config.table_only and config.stamps:
         raise UserError("--table-only and --stamps: choose one")
     if Path(out).exists() and Path(out).samefile(store):
         raise UserError(f"{out}: --to is the store itself; give another name")
-    if suffix in SUFFIXES:
+    if suffix in TABLE_SUFFIXES:
         if config.stamps:
-            raise UserError(f"--stamps: {SUFFIXES[suffix]} holds the table only; images go to FITS")
+            raise UserError(f"--stamps: {TABLE_SUFFIXES[suffix]} holds the table only; images go to FITS")
         written = write_table(store, out, overwrite=config.overwrite)
     else:
         images = "none" if config.table_only else "stamps" if config.stamps else "cube"
@@ -252,7 +251,7 @@ def read_catalog(path):
     QTable [n]
         Missing integers are masked. `meta` has the primary header's keywords.
     """
-    if Path(path).suffix.lower() in SUFFIXES:
+    if Path(path).suffix.lower() in TABLE_SUFFIXES:
         return read_table(path)
     with _open(path) as hdus:
         hdu = _hdu(hdus, "CATALOG", path)

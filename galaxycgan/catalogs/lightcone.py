@@ -22,6 +22,8 @@ class Lightcone:
         Of the kind 'table'.
     columns : tuple of str
         Labels that the generator takes.
+    categories : tuple of tuples of float
+        For each of them the values that it may have, where these are categories; () where it holds numbers.
     bands : tuple of str
         Of the generator.
 
@@ -39,24 +41,27 @@ class Lightcone:
         Where a column is missing or a label is illegal; the message names the first rows.
     """
 
-    def __init__(self, recipe, columns, bands):
+    def __init__(self, recipe, columns, categories, bands):
         path = Path(recipe.options["file"])
         table = read_table(path, recipe.options.get("columns", {}), option=OPTION, bands=bands)
         require(table.frame, [name for name in columns if name not in table.frame], path)
         self.labels = np.stack([numbers(table.frame, name, path) for name in columns], -1)
-        self._refuse_illegal(path, columns)
+        self._refuse_illegal(path, columns, categories)
         everything = table.take(np.arange(len(table.frame)), bands)
         self.extra = QTable()
         for name in (name for name in everything.colnames if name not in columns):
             self.extra[_free_name(name, everything.colnames, bands)] = everything[name]
         self.about = {"table": file_record(path), "notes": list(table.notes)}
 
-    def _refuse_illegal(self, path, columns):
-        for k, name in enumerate(columns):
-            rows = np.flatnonzero(illegal(name, self.labels[:, k]))
+    def _refuse_illegal(self, path, columns, categories):
+        for k, (name, values) in enumerate(zip(columns, categories, strict=True)):
+            found = self.labels[:, k]
+            rows = np.flatnonzero(~np.isin(found, values) if values else illegal(name, found))
             if len(rows):
+                known = ", ".join(f"{value:g}" for value in values)
+                may_be = f"the training galaxies' categories are {known}" if values else legal_range(name)
                 raise UserError(
-                    f"{path}: column {name}: {len(rows):,} rows can't be labels ({legal_range(name)}): row"
+                    f"{path}: column {name}: {len(rows):,} rows can't be labels ({may_be}): row"
                     f" {first_few(rows + 1)} of the data; select the others first"
                 )
 

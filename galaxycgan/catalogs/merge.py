@@ -12,6 +12,7 @@ from galaxycgan.catalogs.derived import derived_header, derived_provenance, is_m
 from galaxycgan.catalogs.merge_plan import Plan
 from galaxycgan.catalogs.report import split_lines
 from galaxycgan.catalogs.store import PIECE_BYTES, GalaxyStore
+from galaxycgan.catalogs.suffixes import check_store_suffix
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 
@@ -44,6 +45,7 @@ def merge(config, context):
     """
     if not config.out:
         raise UserError("--out is missing: name the store to write")
+    check_store_suffix(config.out)
     if len(config.files) < 2:
         raise UserError(f"merge takes two stores or more, {len(config.files)} given")
     paths, out = [Path(path) for path in config.files], Path(config.out)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from galaxycgan.catalogs.header import StoreHeader
+from galaxycgan.catalogs.suffixes import check_store_suffix
 from galaxycgan.catalogs.tables import parse_columns
 from galaxycgan.errors import UserError
 from galaxycgan.images.bands import filter_names, parse_bands
@@ -116,6 +117,7 @@ class Plan:
 
 def check_options(config):
     """Check the options that no file has a say in; return columns, labels and fractions of the splits."""
+    check_store_suffix(config.out)
     columns = parse_columns(config.columns)
     labels = tuple(filter(None, (name.strip() for name in config.labels.split(","))))
     fractions = _floats(config.split_fractions, "--split-fractions")

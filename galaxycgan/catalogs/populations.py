@@ -131,7 +131,7 @@ class OwnTable(Population):
         super().__init__(recipe, conditioning)
         from galaxycgan.catalogs.lightcone import Lightcone  # brings pandas along, which no other population needs
 
-        lightcone = Lightcone(recipe, conditioning.columns, bands)
+        lightcone = Lightcone(recipe, conditioning.columns, conditioning.categories, bands)
         self.n, self.extra, self.about = len(lightcone.labels), lightcone.extra, lightcone.about
         self._labels = lightcone.labels
 

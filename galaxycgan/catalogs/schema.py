@@ -76,11 +76,14 @@ _BAND_COLUMNS = {
 #: Columns of a synthetic catalog that are neither asked for nor of one band.
 MEASURED = ("SYN_id", "r50", "q", "pa", "conc", "ood", "ood_flag", "seed")
 
+#: A word of a column's name that means a magnitude, such as mag, imag, magerr and magnitude; not image, magnification.
+_MAGNITUDE = re.compile("[a-z]*mag(s|nitudes?|err(or)?s?|sigma|unc|ab)?")
+
 #: UCD words for the spectral range of HSC's bands.
 _BAND_UCDS = {"g": "em.opt.B", "r": "em.opt.R", "i": "em.opt.I", "z": "em.opt.I", "y": "em.IR.NIR"}
 
 
-def describe(name, bands=()):
+def describe(name, bands=(), *, measured=True):
     """Return what a column is.
 
     Parameters
@@ -88,20 +91,24 @@ def describe(name, bands=()):
     name : str
         Column name in a store.
     bands : iterable of str
-        Bands of the store; per-band columns are called ``flux_<band>`` and so on. Other columns with ``mag`` in their
+        Bands of the store; per-band columns are called ``flux_<band>`` and so on. Others with the word ``mag`` in their
         name are taken for AB magnitudes that ride along from the survey table.
+    measured : bool
+        False for a table of the user's: what galaxycgan measures in its own catalogs may be anything there, such as
+        fluxes in Jy, and a unit made up from the name would be wrong.
 
     Returns
     -------
     Column
     """
-    if name in _COLUMNS:
-        return _COLUMNS[name]
-    prefix, _, band = name.rpartition("_")
-    if prefix in _BAND_COLUMNS and band in bands:
-        column = _BAND_COLUMNS[prefix]
-        return dataclasses.replace(column, ucd=_with_band(column.ucd, band))
-    if "mag" in name.lower():
+    if measured or not is_measured(name, bands):
+        if name in _COLUMNS:
+            return _COLUMNS[name]
+        prefix, _, band = name.rpartition("_")
+        if prefix in _BAND_COLUMNS and band in bands:
+            column = _BAND_COLUMNS[prefix]
+            return dataclasses.replace(column, ucd=_with_band(column.ucd, band))
+    if _is_magnitude(name):
         band = _band_of_magnitude(name, bands)
         if re.search("err|sigma|unc", name.lower()):
             return Column(u.mag, "magnitude error", _with_band("stat.error;phot.mag", band))
@@ -113,6 +120,12 @@ def is_measured(name, bands):
     """Tell whether a synthetic catalog has a measured column of this name."""
     prefix, _, band = name.rpartition("_")
     return name in MEASURED or (prefix in _BAND_COLUMNS and band in bands)
+
+
+def _is_magnitude(name):
+    """Tell whether a word of a name means a magnitude; digits, underscores and new capitals (psfMag) end words."""
+    words = re.findall("[A-Z]*[a-z]+|[A-Z]+", name)
+    return any(_MAGNITUDE.fullmatch(word.lower()) for word in words)
 
 
 def _with_band(ucd, band):

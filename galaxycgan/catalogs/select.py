@@ -16,6 +16,7 @@ from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.readers import NpyFile, check_file
 from galaxycgan.catalogs.report import split_lines
 from galaxycgan.catalogs.store import SPLITS, GalaxyStore
+from galaxycgan.catalogs.suffixes import check_store_suffix
 from galaxycgan.catalogs.table_files import read_raw
 from galaxycgan.catalogs.tables import whole_numbers
 from galaxycgan.catalogs.writer import StoreWriter
@@ -56,6 +57,7 @@ def select(config, context):
 def _check(config):
     if not config.out:
         raise UserError("--out is missing: name the store to write")
+    check_store_suffix(config.out)
     if not (config.where or config.ids or config.split != "all" or config.sample):
         raise UserError("no condition: give --where, --ids, --split or --sample")
     if config.sample < 0:

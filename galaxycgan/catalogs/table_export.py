@@ -15,14 +15,11 @@ from galaxycgan import __version__
 from galaxycgan.catalogs.columns import PlainColumn, meaning, unit_meant
 from galaxycgan.catalogs.schema import describe
 from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.suffixes import TABLE_SUFFIXES
 from galaxycgan.catalogs.votable import binary2, votable_text
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path
 
-SUFFIXES = {
-    ".vot": "VOTable", ".votable": "VOTable", ".xml": "VOTable",
-    ".ecsv": "ECSV", ".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV",
-}  # fmt: skip
 #: A file of the same store is known by its head, in which the store's id stands.
 HEAD_BYTES = 4 << 20
 ROWS_AT_ONCE = 4096
@@ -43,7 +40,7 @@ def write_table(store_path, out_path, *, overwrite=False):
         False where the file was there already, made from the same store.
     """
     out = Path(out_path)
-    kind = SUFFIXES[out.suffix.lower()]
+    kind = TABLE_SUFFIXES[out.suffix.lower()]
     if kind == "Parquet":
         _pyarrow(out)
     with GalaxyStore(store_path) as store:
@@ -223,10 +220,11 @@ def read_table(path):
     QTable [n]
         Missing integers and flags are masked, missing floats NaN, missing text ''. `meta` has what `metadata` wrote.
     """
-    kind = SUFFIXES.get(Path(path).suffix.lower())
+    kind = TABLE_SUFFIXES.get(Path(path).suffix.lower())
     readers = {"VOTable": _read_votable, "ECSV": _read_ecsv, "Parquet": _read_parquet}
     if kind not in readers:
-        raise UserError(f"{path}: tables with units are {', '.join(s for s, k in SUFFIXES.items() if k in readers)}")
+        known = ", ".join(suffix for suffix, one in TABLE_SUFFIXES.items() if one in readers)
+        raise UserError(f"{path}: tables with units are {known}")
     try:
         columns, meta = readers[kind](path)
     except (OSError, ValueError, IndexError, KeyError) as error:

@@ -61,7 +61,7 @@ class SurveyTable:
         """
         table = QTable()
         for name in self.frame.columns:
-            about = describe(name, bands)
+            about = describe(name, bands, measured=False)
             unit = self.units.get(name, about.unit)
             values = _column(self.frame[name], rows)
             table[name] = values if unit is None or values.dtype.kind != "f" else values * unit
@@ -115,7 +115,8 @@ def read_table(path, mapping, *, option="--table", bands=()):
     for name in list(units):
         notes += _to_schema_unit(frame, name, units, bands, path)
     descriptions = {new[name]: text for name, text in raw.descriptions.items()}
-    descriptions = {name: text for name, text in descriptions.items() if describe(name, bands).ucd == "meta"}
+    known = {name for name in descriptions if describe(name, bands, measured=False).ucd != "meta"}
+    descriptions = {name: text for name, text in descriptions.items() if name not in known}
     return SurveyTable(Path(path), frame, units, descriptions, mapping, tuple(notes))
 
 
@@ -124,9 +125,9 @@ def _training_names(frame, mapping, path):
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
         raise UserError(f"{path}: column '{repeated[0]}' comes twice")
-    require(frame, [source for source in mapping.values() if source not in frame], path)
-    taken = set(mapping) | set(RESERVED)
     to_training = {source: name for name, source in mapping.items()}
+    require(frame, to_training, path)
+    taken = set(mapping) | set(RESERVED)
     return {
         name: to_training.get(name) or (f"{name}_original" if name in taken else name)
         for name in map(str, frame.columns)
@@ -134,12 +135,13 @@ def _training_names(frame, mapping, path):
 
 
 def require(frame, names, path, way_out=""):
-    """Refuse a table that lacks columns."""
+    """Refuse a table that lacks columns; of a dict, {name in the table: training name}, --columns gave the names."""
     missing = [name for name in names if name not in frame]
     if missing:
+        wanted = names[missing[0]] if isinstance(names, dict) else missing[0]
         raise UserError(
             f"{path}: no column {', '.join(missing)}; it has {first_few(frame.columns, 30)}"
-            f" (--columns {missing[0]}=NAME_IN_TABLE maps names{way_out})"
+            f" (--columns {wanted}=NAME_IN_TABLE maps names{way_out})"
         )
 
 
@@ -211,7 +213,7 @@ def _to_schema_unit(frame, name, units, bands, path):
     Other columns keep the file's unit. Magnitudes are AB. Masses in solar masses whose numbers are legal logarithms
     are taken for those: many catalogs give log10(M*) the unit of the mass.
     """
-    unit, target = units[name], describe(name, bands).unit
+    unit, target = units[name], describe(name, bands, measured=False).unit
     if target is None or not pd.api.types.is_numeric_dtype(frame[name]):
         return []
     del units[name]

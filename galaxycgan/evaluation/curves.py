@@ -142,7 +142,7 @@ def _number_counts(axis, real, synthetic, band):
 
 def _medians_in_bins(axis, real, synthetic, band, x, binned):
     """Draw median magnitude against one label in three bins of the other; bars hold 68% of the real galaxies."""
-    edges = np.quantile(real[binned], np.linspace(0, 1, BINS + 1))
+    edges, drawn = np.quantile(real[binned], np.linspace(0, 1, BINS + 1)), 0
     edges[[0, -1]] = -np.inf, np.inf
     for k in range(BINS):
         ours, theirs = (
@@ -156,6 +156,9 @@ def _medians_in_bins(axis, real, synthetic, band, x, binned):
         places, middle, down, up = ours
         axis.errorbar(places, middle, (middle - down, up - middle), fmt="o", color=colour, ms=4, lw=1, label=words)
         axis.plot(theirs[0], theirs[1], color=colour)
+        drawn += len(places) + len(theirs[0])
+    if not drawn:
+        axis.text(0.5, 0.5, f"fewer than {FEWEST} galaxies\nin each bin", ha="center", transform=axis.transAxes)
     axis.set(xlabel=axis_label(x), ylabel=axis_label(band), title="Medians: points real (bars: 68%), lines generated")
     axis.title.set_fontsize(8)
     axis.invert_yaxis()
@@ -219,7 +222,7 @@ def power(path, real, synthetic, bands, pixel_scale):
         spectra.plot(wavenumber, ours, color=colour, label=f"{band}, real")
         spectra.plot(wavenumber, theirs, color=colour, ls="--", label=f"{band}, generated")
         ratio.plot(wavenumber, theirs - ours, color=colour, label=band)
-    spectra.set(xlabel="wavenumber [1/arcsec]", ylabel="log10 power [nJy$^2$]", title="Geometric mean over galaxies")
+    spectra.set(xlabel="wavenumber [1/arcsec]", ylabel=axis_label("power"), title="Geometric mean over galaxies")
     spectra.legend(fontsize=7, ncols=2 if len(bands) > 2 else 1)
     ratio.axhspan(-0.06, 0.06, color="0.9", zorder=0)
     ratio.axhline(0, color="0.5", lw=0.8)
@@ -262,7 +265,7 @@ def response(path, parts, real_label, real_mag, band, moved, still):
             axis.xaxis.set_minor_formatter("")
         title = f"{axis_label(still)} = {part['at']:.2f}\n{part['monotone']:.0%} of latents monotone"
         axis.set(xlabel=axis_label(moved), title=title)
-    axes[0, 0].set_ylabel(f"{band} [AB mag]")
+    axes[0, 0].set_ylabel(axis_label(band))
     axes[0, 0].invert_yaxis()
     axes[0, 0].legend(fontsize=7)
     figure.tight_layout()

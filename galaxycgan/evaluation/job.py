@@ -35,6 +35,7 @@ from galaxycgan.evaluation.judge import Galaxies, Sets, judge
 from galaxycgan.evaluation.resampling import DRAWS, FEW_DRAWS, record
 from galaxycgan.evaluation.response import FEW_LATENTS, LATENTS, responses, summary
 from galaxycgan.evaluation.samples import Samples
+from galaxycgan.evaluation.style import pixels_in
 from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
 from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.files import make_directory, read_json, read_records, sha256_file, write_json
@@ -276,7 +277,8 @@ class Evaluation:
             bands=self.store.bands, pixel_scale=self.store.pixel_scale, sky_rms=self.sky_rms, seed=self.config.seed,
             training_log=records,
         )  # fmt: skip
-        return pictures.draw(out, scene, self.context.check)
+        with pixels_in(self.store.pixel_unit):
+            return pictures.draw(out, scene, self.context.check)
 
 
 def _without_plots(part):

@@ -108,8 +108,8 @@ def _heading(report):
         f"<p>{report['n_synthetic']:,} generated galaxies against {report['n']:,} real ones of "
         f"{html.escape(report['real'])} that the generator never saw, in {', '.join(report['bands'])}; labels "
         f"{html.escape(', '.join(report['columns']))}. {report['created']}</p>"
-        f'<p><span class="badge met">✓ {met} goals met</span>'
-        f'<span class="badge missed">✗ {missed} missed</span>{open_}</p>'
+        f'<p><span class="badge met">✓ {met} {"goals met" if report["judged"] else "within goals"}</span>'
+        f'<span class="badge missed">✗ {missed} {"missed" if report["judged"] else "beyond"}</span>{open_}</p>'
         f"{judged}{remark}"
         '<nav><a href="#goals">Goals</a><a href="#real_and_generated">Galaxies</a>'
         '<a href="#distributions">Distributions</a><a href="#relations">Counts and relations</a>'

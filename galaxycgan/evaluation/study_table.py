@@ -65,16 +65,15 @@ class PairedBootstrap:
             for each in judged:
                 parts[_key(each)].append(roc_auc(wanted, each.probability, weight))
         self.drawn = {key: np.concatenate(found) for key, found in parts.items()}
-        # [fraction][draw, seed]: which seeds a draw takes
-        size = draws, len(self.seeds)
-        self.picks = {fraction: self.random.integers(len(self.seeds), size=size) for fraction in self.fractions}
+        # [draw, seed]: which seeds a draw takes, the same at all fractions, as a seed's galaxies lie within each other
+        self.picks = self.random.integers(len(self.seeds), size=(draws, len(self.seeds)))
         self.widening = widening(len(self.seeds))
 
     def mean(self, fraction, arm):
         """Return the mean AUC over the seeds, and of each draw: float, array [draw]; NaN where there is one seed."""
         keys = [(fraction, seed, arm) for seed in self.seeds]
         drawn = np.stack([self.drawn[key] for key in keys], 1)
-        middle, picked = drawn.mean(1), np.take_along_axis(drawn, self.picks[fraction], 1).mean(1)
+        middle, picked = drawn.mean(1), np.take_along_axis(drawn, self.picks, 1).mean(1)
         return float(np.mean([self.value[key] for key in keys])), middle + self.widening * (picked - middle)
 
     def scatter(self, fraction, arm):
@@ -148,7 +147,7 @@ def summarise(bootstrap, baseline, helped, alone):
     for fraction in bootstrap.fractions:
         for arm in bootstrap.arms:
             value, drawn = bootstrap.mean(fraction, arm)
-            row = {"fraction": fraction, "arm": arm, "roc_auc": value, "interval": interval(drawn)}
+            row = {"fraction": fraction, "arm": arm, "roc_auc": value, "interval": interval(np.clip(drawn, 0, 1))}
             row["scatter"] = bootstrap.scatter(fraction, arm)
             if arm != baseline:
                 found = bootstrap.difference([fraction], arm, baseline)

@@ -1,5 +1,8 @@
 """One look for every plot: colours for all kinds of colour vision, fonts, axis labels with units. Knows no data."""
 
+import contextlib
+import contextvars
+
 from galaxycgan.files import atomic_path
 
 #: Okabe & Ito (2008): black-grey for real, vermilion for generated, blue for the second real set.
@@ -15,7 +18,6 @@ LABELS = {
     "log r50": "log10 half-light radius [arcsec]",
     "r80/r50": "concentration r80/r50",
     "ellipticity": "ellipticity (1 − q²)/(1 + q²)",
-    "noise": "log10 sky noise [nJy per px]",
     "Gini": "Gini",
     "M20": "M20",
     "asymmetry": "asymmetry A",
@@ -25,9 +27,26 @@ LABELS = {
 SHORT = {"photo_z": "z", "log_mass": "log M*"}
 
 
+#: Unit of the pixels of what is drawn.
+_unit = contextvars.ContextVar("unit", default="nJy")
+
+
+@contextlib.contextmanager
+def pixels_in(unit):
+    """Name this unit on all axes that are drawn within."""
+    token = _unit.set(unit)
+    try:
+        yield
+    finally:
+        _unit.reset(token)
+
+
 def axis_label(name):
-    """Return the text of an axis, with its unit; magnitudes and colours are in AB."""
-    return LABELS.get(name, f"{name} [AB mag]" if name.replace("-", "").isalnum() and len(name) <= 5 else name)
+    """Return the text of an axis, with its unit; magnitudes and colours are in AB, of raw pixels instrumental."""
+    unit = _unit.get()
+    own = {"noise": f"log10 sky noise [{unit} per px]", "power": f"log10 power [{unit}$^2$]"}
+    magnitude = f"{name} [{'AB' if unit == 'nJy' else 'instrumental'} mag]"
+    return (LABELS | own).get(name, magnitude if name.replace("-", "").isalnum() and len(name) <= 5 else name)
 
 
 def style():

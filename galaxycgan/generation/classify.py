@@ -10,7 +10,9 @@ from astropy.io import fits
 from galaxycgan import __version__
 from galaxycgan.catalogs.export import ascii_text
 from galaxycgan.catalogs.fits import add_cards
+from galaxycgan.catalogs.portion import TEST, TRAIN, VALIDATION
 from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.catalogs.suffixes import check_suffix
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, sha256_file
 from galaxycgan.models.device import choose_device, set_threads
@@ -30,6 +32,7 @@ def classify(config, context):
     context : galaxycgan.context.Context
         How it is run.
     """
+    check_suffix(config.out)
     set_threads(config.threads)
     device = choose_device(config.device)
     out = Path(config.out)
@@ -69,7 +72,10 @@ def _is_same(path, model_sha256, fingerprint):
 
 
 def _table(store, probability, state, model_sha256, created):
-    """Binary table with id, probability, class and split."""
+    """Binary table with id, probability, class and what the classifier has seen of each galaxy."""
+    seen = np.full(store.n, TEST, dtype=np.int16)
+    seen[np.isin(store.ids, state["validated_on"].numpy())] = VALIDATION
+    seen[np.isin(store.ids, state["learned_from"].numpy())] = TRAIN
     columns = {
         store.id_column: ("K", store.ids, "object id", "meta.id;meta.main"),
         "probability": (
@@ -79,7 +85,7 @@ def _table(store, probability, state, model_sha256, created):
             "stat.probability",
         ),
         "is_target": ("L", probability >= state["threshold"], "probability >= THRESH", "meta.code.class"),
-        "split": ("I", store.split.astype(np.int16), "0 train 1 val 2 test -1 none: no clean score on 0", "meta.code"),
+        "split": ("I", seen, "0 learned from 1 validated on 2 never seen: clean score", "meta.code"),
     }
     table = fits.BinTableHDU.from_columns(
         [fits.Column(name, kind, array=values) for name, (kind, values, _, _) in columns.items()], name="CLASSIFIED"

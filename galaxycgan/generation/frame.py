@@ -1,11 +1,13 @@
 """A survey image on disk: pixels, sky coordinates, zero point, seeing. Knows no catalog."""
 
 import math
+import string
+import warnings
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
+from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from galaxycgan.errors import UserError
@@ -31,7 +33,7 @@ class Frame:
     ----------
     pixels : float array [y, x]
     wcs : astropy.wcs.WCS or None
-        Celestial; None where the header has none.
+        Celestial; None where the header has none, not even alternate ones.
     """
 
     def __init__(self, path, hdu=""):
@@ -44,8 +46,7 @@ class Frame:
         self._at = self._find(hdu)
         self.header = self._hdus[self._at].header
         self.pixels = np.array(self._hdus[self._at].data, dtype=np.float64)
-        wcs = WCS(self.header).celestial
-        self.wcs = wcs if wcs.naxis == 2 and wcs.has_celestial else None
+        self.wcs = _sky_coordinates(self.header)
 
     def _find(self, hdu):
         """Return the number of the HDU."""
@@ -148,7 +149,8 @@ class Frame:
         old = self._hdus[self._at]
         kind = fits.PrimaryHDU if self._at == 0 else fits.ImageHDU
         header = old.header.copy()
-        for name in ("BSCALE", "BZERO", "CHECKSUM", "DATASUM"):
+        # BLANK is for integers alone: where a pixel had that value it is NaN.
+        for name in ("BSCALE", "BZERO", "BLANK", "CHECKSUM", "DATASUM"):
             header.remove(name, ignore_missing=True)
         wide = header["BITPIX"] == -64
         new = kind(pixels.astype(np.float64 if wide else np.float32), header=header)
@@ -158,6 +160,20 @@ class Frame:
         self._hdus[self._at] = new
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             self._hdus.writeto(file, output_verify="silentfix")
+
+
+def _sky_coordinates(header):
+    """Return a header's celestial WCS, the primary or else the first alternate one (key A to Z); None without one."""
+    for key in (" ", *string.ascii_uppercase):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FITSFixedWarning)  # a date or unit written otherwise, for each key
+                wcs = WCS(header, key=key).celestial
+        except KeyError:  # none of this key, though the header may have others
+            continue
+        if wcs.naxis == 2 and wcs.has_celestial:
+            return wcs
+    return None
 
 
 def place(canvas, stamp, x, y):

@@ -7,6 +7,7 @@ import numpy as np
 
 from galaxycgan.catalogs.schema import illegal
 from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.suffixes import check_suffix
 from galaxycgan.catalogs.tables import numbers, read_table, whole_numbers
 from galaxycgan.catalogs.verify import is_hdf5
 from galaxycgan.checks import check_at_least
@@ -69,6 +70,7 @@ def _outputs(config):
     """Return the paths of image and truth table; refuse to replace what is there."""
     frame = Path(config.frame)
     out = Path(config.out) if config.out else frame.with_name(f"{frame.name.split('.fit')[0]}-injected.fits")
+    check_suffix(out)
     truth = out.with_name(f"{out.stem}-truth.fits")
     for path in (out, truth):
         if path.exists() and frame.exists() and path.samefile(frame):

@@ -12,6 +12,7 @@ from astropy.table import QTable
 from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
 from galaxycgan.catalogs.recipes import noise_sigma
 from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.suffixes import check_suffix
 from galaxycgan.catalogs.verify import is_hdf5
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.checks import check_at_least
@@ -61,6 +62,7 @@ def regenerate(config, context):
     """
     check_at_least(config, id=0)
     out = Path(config.out or f"galaxy-{config.id}.fits")
+    check_suffix(out)
     if out.exists() and not config.overwrite:
         raise UserError(f"{out}: is there already; give another --out, or --overwrite")
     row = read_row(Path(config.catalog), config.id)

@@ -12,7 +12,7 @@ from galaxycgan.catalogs.verify import table_problems
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import fsync, make_directory, read_json, write_json
 from galaxycgan.generation.catalog_writer import TABLE, CatalogWriter
-from galaxycgan.generation.names import CATALOG, SHARDS, shard_path
+from galaxycgan.generation.names import CATALOG, SHARD_FILES, SHARDS, shard_path
 from galaxycgan.generation.pipeline import make_blocks
 from galaxycgan.models.painter import BLOCK
 
@@ -118,7 +118,7 @@ class Shards:
         """Refuse to merge where a shard is missing, damaged or of another catalog; the message names each."""
         missing = [path.name for path in self.paths() if not path.exists()]
         if missing:
-            others = sorted({int(path.stem.rpartition("-")[2]) for path in self.folder.glob("shard-*-of-*.h5")})
+            others = sorted({int(path.stem.rpartition("-")[2]) for path in self.folder.glob(SHARD_FILES)})
             there = [str(count) for count in others if count != self.count]
             raise UserError(
                 f"{self.folder}: {len(missing)} of {self.count} shards are missing: {first_few(missing)}; make them"
@@ -153,7 +153,8 @@ class Shards:
 
     def remove(self):
         """Remove the shards and what belongs to them."""
-        for path in (*self.paths(), *self.folder.glob(REQUEST.format("*"))):
+        # Of other numbers of shards, too, which an interrupted run may have left: the catalog is whole.
+        for path in (*self.folder.glob(SHARD_FILES), *self.folder.glob(REQUEST.format("*"))):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something else lies there
             self.folder.rmdir()

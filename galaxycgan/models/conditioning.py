@@ -87,8 +87,9 @@ class Conditioning:
                 )
         transformed = _transform(labels, logarithmic)
         mean, std = transformed.mean(0), transformed.std(0)
-        if (std < 1e-9).any():
-            name = columns[int(np.argmin(std))]
+        constant = std <= 1e-12 * np.abs(transformed).max(0)  # relative: fluxes in cgs units are tiny numbers
+        if constant.any():
+            name = columns[int(np.argmax(constant))]
             raise UserError(f"{where}: column {name} is the same for all training galaxies: it can't be a label")
         categories = tuple(
             tuple(np.unique(labels[:, k]).tolist()) if name in categorical else () for k, name in enumerate(columns)

@@ -72,19 +72,22 @@ def load_trained_on(run):
 
 
 def check_images(what, card, size, store):
-    """Refuse a store whose images are of another kind than a network's.
+    """Refuse a store whose images are of another kind than a network's or another store's, or that has none.
 
     Parameters
     ----------
     what : str or Path
-        Run directory, named in the message.
+        Run directory or store, named in the message.
     card : dict
         Has bands, pixel_unit, pixel_scale_arcsec.
     size : int
-        Stamp size of the network in pixels.
+        Side of its stamps in pixels.
     store : GalaxyStore
         Where the images are.
     """
+    for path, pixels in ((what, size), (store.path, store.size)):
+        if not pixels:
+            raise UserError(f"{path}: has no images, only a table; generate with --images both, noisy or noiseless")
     theirs = (tuple(card["bands"]), size, card["pixel_unit"], card["pixel_scale_arcsec"])
     if theirs != (store.bands, store.size, store.pixel_unit, store.pixel_scale):
         words = (

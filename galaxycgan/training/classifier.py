@@ -18,6 +18,7 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from galaxycgan.catalogs.portion import NO_FOLD, check_portion, use_portion
 from galaxycgan.catalogs.store import GalaxyStore, find_store
@@ -197,12 +198,19 @@ class _Job:
             "pixel_unit": self.store.pixel_unit,
             "pixel_scale_arcsec": self.store.pixel_scale,
             "shift": trainer.shift,
+            "learned_from": torch.from_numpy(self._learned_from()),
+            "validated_on": torch.from_numpy(held.ids.copy()),
         }
         raw = logits(trainer.network, held.images, trainer.shift)
         about["temperature"] = temperature_of(raw.numpy(), held.wanted.numpy())
         probability = probabilities(trainer.network, about, held.images).numpy()
         about["threshold"], about["rule"] = choose_threshold(held.wanted.numpy(), probability, self.config.purity)
         return about
+
+    def _learned_from(self):
+        """Return the ids of the galaxies that the classifier, or the GAN that taught it, has learned from."""
+        own = self.splits[0].ids
+        return own.copy() if self.synthetic is None else np.union1d(own, self.synthetic.trained_on)
 
     def _metrics(self, about):
         trainer = self.trainer

@@ -50,21 +50,37 @@ class Split:
 
 def read_split(store, target, rows, name):
     """Read the galaxies at `rows` of a store; both kinds must be among them."""
+    known, kinds = _kinds(store, target, rows, name)
+    images, wanted = torch.from_numpy(store.images(known)), torch.from_numpy(kinds.astype(np.float32))
+    return Split(images, wanted, store.ids[known], known, len(rows) - len(known))
+
+
+def _kinds(store, target, rows, name):
+    """Return which of `rows` have all values that the target asks for, and whether they fulfil it."""
     kinds = evaluate(target, store.column, store.columns, store.n)
-    known = rows[~incomplete(target, store.column, store.n)[rows]]
-    left_out, rows, kinds = len(rows) - len(known), known, kinds[known]
+    rows = rows[~incomplete(target, store.column, store.n)[rows]]
+    kinds = kinds[rows]
     if kinds.all() or not kinds.any():
         raise UserError(
             f"{store.path}: of the {len(rows)} galaxies in the {name} split {kinds.sum()} fulfil '{target}'; "
             "a classifier needs galaxies of both kinds in each split: try another --target or more data"
         )
-    images = torch.from_numpy(store.images(rows))
-    return Split(images, torch.from_numpy(kinds.astype(np.float32)), store.ids[rows], rows, left_out)
+    return rows, kinds
 
 
 def read_splits(store, target):
     """Read train, validation and test split of a store: list of three `Split`."""
-    return [read_split(store, target, np.flatnonzero(store.split == k), name) for k, name in NAMES.items()]
+    return [read_split(store, target, *split) for split in _splits(store)]
+
+
+def check_splits(store, target):
+    """Refuse what `read_splits` would refuse, without reading images."""
+    for split in _splits(store):
+        _kinds(store, target, *split)
+
+
+def _splits(store):
+    return [(np.flatnonzero(store.split == k), name) for k, name in NAMES.items()]
 
 
 def read_survey(survey, store, target):
@@ -75,6 +91,18 @@ def read_survey(survey, store, target):
     UserError
         Where its images are of another kind, or it holds galaxies that the classifier learns from.
     """
+    check_survey(survey, store, target)
+    return read_split(survey, target, *_labelled(survey))
+
+
+def _labelled(survey):
+    return np.flatnonzero(survey.split >= 0), "--test"
+
+
+def check_survey(survey, store, target):
+    """Refuse what `read_survey` would refuse, without reading images."""
+    if survey.synthetic:
+        raise UserError(f"{survey.path}: holds synthetic galaxies; --test wants real ones")
     kind = {"bands": store.bands, "pixel_unit": store.pixel_unit, "pixel_scale_arcsec": store.pixel_scale}
     check_images(store.path, kind, store.size, survey)
     shared = np.intersect1d(survey.ids, store.ids[np.isin(store.split, (TRAIN, VALIDATION))])
@@ -83,7 +111,12 @@ def read_survey(survey, store, target):
             f"{survey.path}: {len(shared)} of its galaxies are in the training or validation split of {store.path} "
             f"({first_few(shared)}); --test wants galaxies that the classifier never saw (galaxycgan select makes such)"
         )
-    return read_split(survey, target, np.flatnonzero(survey.split >= 0), "--test")
+    _kinds(survey, target, *_labelled(survey))
+
+
+def check_target(target, columns, who):
+    """Refuse a target that asks for more than the columns that `who` knows."""
+    evaluate(target, lambda name: np.ones(1), columns, 1, f"{who}: --target")
 
 
 class SyntheticImages:
@@ -113,8 +146,7 @@ class SyntheticImages:
         self.target, self.seed, self.filter = target, seed, None
         check_images(run, self.painter.card, self.painter.generator.shape.size, store)
         names = self.painter.conditioning.columns
-        # Fails here, in words, where the target asks for a column that the GAN was not told
-        evaluate(target, lambda name: np.ones(1), names, 1, f"{run}, conditioned on {', '.join(names)}: --target")
+        check_target(target, names, f"{run}, conditioned on {', '.join(names)}")
         self.trained_on = load_trained_on(run)
         self.refuse(store.ids[np.isin(store.split, (VALIDATION, TEST))], f"validation or test galaxies of {store.path}")
         if exactly:

@@ -10,6 +10,8 @@ from galaxycgan.models.classifier_learning import logits
 from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
 
 MODEL = "classifier.pt"
+#: What is known of a classifier beside its network.
+NEEDED = ("shift", "temperature", "threshold", "target", "learned_from", "validated_on")
 
 
 def save_classifier(run, network, about):
@@ -21,7 +23,8 @@ def save_classifier(run, network, about):
     network : dict
         Weights.
     about : dict
-        preset, size, bands, pixel_unit, pixel_scale_arcsec, target; shift and temperature of the logits; threshold.
+        preset, size, bands, pixel_unit, pixel_scale_arcsec, target; shift and temperature of the logits; threshold;
+        learned_from and validated_on: ids of galaxies.
     """
     save_checkpoint(run / MODEL, {"network": network} | about)
 
@@ -45,7 +48,7 @@ def load_classifier(run, device):
     try:
         network = Classifier(state["preset"], len(state["bands"]), state["size"])
         network.load_state_dict(state["network"])
-        _ = state["shift"], state["temperature"], state["threshold"], state["target"]
+        _ = [state[name] for name in NEEDED]
     except (KeyError, TypeError, RuntimeError):
         raise UserError(f"{path}: not a classifier of this version of galaxycgan; train again") from None
     return network.to(device).eval(), state

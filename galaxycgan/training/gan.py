@@ -52,6 +52,10 @@ def _categorical(text, columns, store):
     for name in named:
         if name not in columns:
             raise UserError(f"--categories {name}: is none of the --labels {', '.join(columns)}")
+        values = np.asarray(store.column(name), dtype=np.float64)
+        odd = values[np.isfinite(values) & (values != np.round(values))]
+        if len(odd):
+            raise UserError(f"{store.path}: column {name} holds {odd[0]:g}: categories are whole numbers")
     return tuple(name for name in columns if name in named or store.column(name).dtype.kind == "b")
 
 
@@ -66,12 +70,15 @@ def _label_columns(text, store):
             )
         if is_measured(name, store.bands):
             raise UserError(f"{store.path}: {name} is a column that catalogs measure; rename it to use it as a label")
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise UserError(f"--labels {text}: {twice[0]} comes twice")
     if not columns:
         raise UserError("--labels is empty: name at least one column, such as --labels photo_z,log_mass")
     return columns
 
 
-def _check(store, rows):
+def check_training_set(store, rows):
+    """Refuse a store whose galaxies at `rows` are too few, or too small or large, to train a GAN."""
     if len(rows) < SMALLEST_SET:
         raise UserError(
             f"{store.path}: {len(rows)} galaxies in the training split; a GAN needs at least {SMALLEST_SET}"
@@ -168,7 +175,7 @@ def train_gan(config, context):
         use_portion(store, config)
         columns = _label_columns(config.labels, store)
         rows = np.flatnonzero(store.split == TRAIN)
-        _check(store, rows)
+        check_training_set(store, rows)
         labels = store.labels(columns)[rows]
         categorical = _categorical(config.categories, columns, store)
         conditioning = Conditioning.fit(columns, labels, store.path, categorical)
@@ -185,6 +192,11 @@ def train_gan(config, context):
             f"{store.path}: {len(rows):,} training galaxies, bands {','.join(store.bands)}, {store.size} px; "
             f"{device.type}, {_processes(team)}{threads} threads, {_name(dtype)} ({reason})"
         )
+        if store.pixel_unit != "nJy":
+            context.say(
+                f"warning: {store.path} holds raw pixels ({store.pixel_unit}): no catalog can be made of this GAN's"
+                " galaxies, which would have no magnitudes"
+            )
         if team.leads:
             _save_inputs(run, config, store, rows)
         settings = Settings(config.batch, config.lr, config.gamma, config.seed, strength(len(rows)))

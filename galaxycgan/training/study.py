@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxycgan.catalogs.portion import TRAIN, portion
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.checks import check_at_least, check_given, check_part
 from galaxycgan.config import AUGMENT, STUDY_TEST, TrainClassifier, TrainGan
@@ -31,7 +32,8 @@ from galaxycgan.evaluation.study_table import Judged, PairedBootstrap, summarise
 from galaxycgan.files import make_directory, read_json, write_json, write_text
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.classifier import PREDICTIONS, train_classifier
-from galaxycgan.training.gan import train_gan
+from galaxycgan.training.classifier_data import check_splits, check_survey, check_target
+from galaxycgan.training.gan import check_training_set, train_gan
 
 REQUEST, RESULT, DONE = "request.json", "study.json", "done.json"
 #: Options that all elements share; seeds, fractions and augmentations may be added later.
@@ -87,7 +89,8 @@ def study(config, context):
     with GalaxyStore(config.store) as store, GalaxyStore(config.test) as test:
         request = {name: getattr(config, name) for name in SHARED}
         request |= {"store": store.fingerprint, "test": test.fingerprint}
-    own = elements if config.part < 0 else elements[config.part :: config.parts]
+        own = elements if config.part < 0 else elements[config.part :: config.parts]
+        _check_galaxies(config, store, test, own, arms)
     _open(run, request, own, config)
     for element in own:
         if not _is_done(element, run, arms, request):
@@ -127,6 +130,21 @@ def _plan(config):
     arms += [Arm(ANCESTOR, "none"), Arm(ANCESTOR, "standard")]
     elements = [Element(fraction, seed) for fraction in fractions for seed in range(config.seeds)]
     return elements, list(dict.fromkeys(arms))
+
+
+def _check_galaxies(config, store, test, own, arms):
+    """Refuse, before anything is trained, what the GAN or a classifier of an element would refuse."""
+    labels = TrainGan.labels.split(",")
+    with_gan = any("gan" in arm.augment for arm in arms)
+    if with_gan:
+        check_target(config.target, labels, f"the GANs, conditioned on {', '.join(labels)}")
+    check_survey(test, store, config.target)
+    given = store.split
+    for element in own:
+        store.split = portion(store.ids, given, fraction=element.fraction, draw=element.seed)
+        check_splits(store, config.target)
+        if with_gan:
+            check_training_set(store, np.flatnonzero(store.split == TRAIN))
 
 
 def _open(run, request, own, config):
