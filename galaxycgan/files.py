@@ -32,6 +32,8 @@ def atomic_path(path):
         The temporary path to write to.
     """
     path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()  # the link stays, what it points to is replaced
     make_directory(path.parent)
     _clear_stale(path)
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
@@ -141,22 +143,31 @@ def file_record(path):
 
 
 def append_record(path, record):
-    """Append one line of JSON to a log."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    """Append one line of JSON to a log; what a full disk or a lost node cut short stays on a line of its own."""
+    with open(path, "a+b") as file:
+        file.seek(max(file.tell() - 1, 0))
+        torn = file.read(1) not in (b"", b"\n")
+        file.write(b"\n" * torn + json.dumps(record).encode() + b"\n")
 
 
 def keep_records(path, key, limit):
     """Drop the lines of a log whose `key` lies beyond `limit`: a resumed run writes them again."""
     if not path.exists():
         return
-    with open(path, encoding="utf-8") as file:
-        lines = [line for line in file if line.endswith("\n") and json.loads(line)[key] <= limit]
+    lines = [line for line, record in _whole_lines(path) if record[key] <= limit]
     with atomic_path(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def read_records(path):
-    """Return the lines of a log as dicts."""
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.endswith("\n")]
+    """Return the lines of a log as dicts, without those that were cut short."""
+    return [record for _, record in _whole_lines(path)]
+
+
+def _whole_lines(path):
+    """Yield each line of a log that is whole, and the dict in it."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):
+                if line.endswith("\n") and isinstance(record := json.loads(line), dict):
+                    yield line, record

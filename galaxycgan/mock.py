@@ -281,6 +281,8 @@ def _write_images(path, objects, bands, config, context):
     galaxies, patch = objects.galaxies.take(slice(0, n)), objects.patch[:n]
     arguments = config.seed, bands, config.size, galaxies, patch, draw_pool(config.seed)
     images = np.lib.format.open_memmap(path, "w+", np.float64, (n, len(bands), config.size, config.size))
+    with open(path, "r+b") as file:  # all room is taken first: a full disk under a mapped file kills the process
+        os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
     facts = []
     with _rendered(chunks, workers, arguments, context) as results, context.progress("mock", n, "galaxies") as progress:
         for (start, stop), (pixels, chunk_facts) in zip(chunks, results, strict=True):

@@ -26,8 +26,8 @@ MOFFAT_BETA = 3.2
 MARGIN_PIXEL = 75
 #: Separable kernel that stands for the warping of exposures: noise autocorrelation 0.15 at lag 1, 0.01 at lag 2.
 NOISE_KERNEL = np.array([0.075, 1.0, 0.075])
-#: Per square arcmin, galaxies to i = 26.5, within 10% of 46 x 10^(0.31 (i - 25)) (LSST Science Book, arXiv:0912.0201,
-#: eq. 3.7), and stars to i = 24.5.
+#: Per square arcmin, galaxies to i = 26.5, from i = 23 on within 15% of 46 x 10^(0.31 (i - 25)) (LSST Science Book,
+#: arXiv:0912.0201, eq. 3.7; a third fewer to i = 21), and stars to i = 24.5.
 NEIGHBOUR_LIMIT = 26.5
 GALAXIES_PER_ARCMIN2, STARS_PER_ARCMIN2 = 120.0, 3.0
 POOL_SIZE = 4000

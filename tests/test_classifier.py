@@ -3,14 +3,16 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from astropy.io import fits
 from astropy.table import Table
 
-from galaxycgan.catalogs.expression import evaluate
+from galaxycgan.catalogs.expression import evaluate, incomplete
 from galaxycgan.catalogs.portion import portion
 from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.verify import fits_problems
 from galaxycgan.config import Classify, Generate, TrainClassifier, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
@@ -69,6 +71,7 @@ def test_a_run_leaves_scores_a_report_and_a_model_that_classifies(options, tmp_p
     out = tmp_path / "p.fits"
     classify(Classify(model=options.run, store=str(survey_store), out=str(out)), Context())
     table, header = Table.read(out), fits.getheader(out, "CLASSIFIED")
+    assert fits_problems(out) == []
     with GalaxyStore(survey_store) as store:
         assert np.array_equal(table["HSC_id"], store.ids)
     assert ((table["probability"] > 0) & (table["probability"] < 1)).all()
@@ -345,7 +348,11 @@ def test_mistakes_are_told_in_one_line(options, tmp_path, change, message):
     assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
 
 
-COLUMNS = {"a": np.array([1.0, 2.0, 3.0, np.nan]), "flag": np.array([True, False, True, True])}
+COLUMNS = {
+    "a": np.array([1.0, 2.0, 3.0, np.nan]),
+    "flag": np.array([True, False, True, True]),
+    "some": np.ma.MaskedArray([True, False, False, True], [False, False, True, True]),
+}
 
 
 @pytest.mark.parametrize(
@@ -359,16 +366,38 @@ COLUMNS = {"a": np.array([1.0, 2.0, 3.0, np.nan]), "flag": np.array([True, False
         ("flag", [1, 0, 1, 1]),
         ("a != 1", [0, 1, 1, 0]),
         ("a > 1 / 0", [0, 0, 0, 0]),
+        ("some", [1, 0, 0, 0]),
+        ("not some", [0, 1, 0, 0]),
+        ("some == 0", [0, 1, 0, 0]),
+        ("some != 1", [0, 1, 0, 0]),
+        ("some < 0.5", [0, 1, 0, 0]),
+        ("some or flag", [1, 0, 1, 1]),
+        ("not some or a == 3", [0, 1, 1, 0]),
     ],
 )
 def test_expressions(text, expected):
     assert evaluate(text, COLUMNS.__getitem__, list(COLUMNS), 4).tolist() == [bool(v) for v in expected]
 
 
+def test_a_flag_that_is_missing_is_neither_true_nor_false(survey_files):
+    survey_files.table["agn"] = pd.array([True, False, pd.NA] * (len(survey_files.table) // 3 + 1), "boolean")[
+        : len(survey_files.table)
+    ]
+    store = GalaxyStore(survey_files.write().convert())
+    missing = np.isnan(store.labels(["agn"])[:, 0])
+    assert 0 < missing.sum() < store.n
+    assert np.array_equal(incomplete("agn == 0", store.column, store.n), missing)
+    for text in ("agn", "not agn", "agn == 0", "agn != 1"):
+        assert not evaluate(text, store.column, store.columns, store.n)[missing].any(), text
+    with pytest.raises(UserError, match="agn holds .* can't be labels"):
+        train_gan(TrainGan(store=str(store.path), run=str(store.path.parent / "run"), labels="agn"), Context())
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
+        "a < 1" + "0" * 400,
         "a",
         "a +",
         "a.sum() > 1",

@@ -175,6 +175,50 @@ def test_columns_of_another_survey_are_mapped_and_a_shadowed_one_keeps_its_value
     assert store.provenance["columns"] == {"photo_z": "specz_redshift", "HSC_id": "object_id"}
 
 
+def test_a_column_keeps_its_values_where_its_name_with_original_is_taken_too(survey_files):
+    table = survey_files.table
+    own = {"zspec": table.photo_z + 0.001, "photo_z_original": 7.0, "labelled": 3, "labelled_original": 4}
+    survey_files.table = table.assign(**own)
+    store = GalaxyStore(survey_files.write().convert(columns="photo_z=zspec"))
+    rows = store.column("labelled")
+    assert rows.dtype == bool and np.all(store.column("photo_z_original")[rows] == 7)
+    assert set(store.column("labelled_original_original")[rows]) == {3}
+    np.testing.assert_allclose(store.column("photo_z_original_original")[rows], store.column("photo_z")[rows] - 0.001)
+
+
+def test_the_table_of_a_store_is_converted_again_and_again(survey_files, command):
+    for k in range(3):
+        store = survey_files.convert(out=str(survey_files.directory / f"s{k}.h5"), bad_rows="drop")
+        assert command("export", store, "--to", survey_files.directory / f"t{k}.csv")[0] == 0
+        table = pd.read_csv(survey_files.directory / f"t{k}.csv", dtype_backend="numpy_nullable")
+        survey_files.table = table[table.labelled]
+        survey_files.write()
+    last = GalaxyStore(store)
+    assert "labelled_original_original" in last.columns and last.column("labelled").sum() == 58
+
+
+@pytest.mark.parametrize("blank", [False, True])
+def test_a_name_that_a_store_needs_for_what_is_missing_is_changed_with_a_word(survey_files, blank):
+    values = pd.array([None if blank else 1, *[1] * 69], dtype="Int64")
+    survey_files.table = survey_files.table.assign(**{"dark": values, "dark.mask": 7, "dark_mask": 8})
+    store = GalaxyStore(survey_files.write().convert(duplicates="first"))
+    rows = store.column("labelled")
+    assert np.all(store.column("dark_mask_original")[rows] == 7) and np.all(store.column("dark_mask")[rows] == 8)
+    assert np.sum(~np.isin(store.column("dark")[rows], 1)) == blank
+    assert "column dark.mask is called dark_mask_original" in store.provenance["report"]["text"]
+
+
+def test_more_columns_than_a_store_holds_are_refused_before_the_images_are_converted(survey_files, monkeypatch):
+    wide = pd.DataFrame({f"UltraVISTA_Ks_MAG_AUTO_{k:04d}": np.zeros(70) for k in range(1500)})
+    survey_files.table = pd.concat([survey_files.table, wide.iloc[:, :1000]], axis=1)
+    assert len(GalaxyStore(survey_files.write().convert()).columns) > 1000
+    survey_files.table = pd.concat([survey_files.table, wide.iloc[:, 1000:]], axis=1)
+    monkeypatch.setattr("galaxycgan.catalogs.convert._append_images", None)
+    with pytest.raises(UserError, match="objects.csv: more columns than a store's table has room for") as error:
+        survey_files.write().convert(overwrite=True)
+    assert "\n" not in str(error.value)
+
+
 def test_other_labels_may_be_asked_for(survey_files):
     survey_files.table = survey_files.table.drop(columns="log_mass").assign(sfr=1.5)
     store = GalaxyStore(survey_files.write().convert(labels="photo_z,sfr"))
@@ -262,6 +306,21 @@ def test_a_store_of_other_input_or_options_is_replaced_only_on_request(survey_fi
     assert code == 2 and "objects.csv" in err
     code, _, _ = command(*survey_files.arguments("--overwrite"))
     assert code == 0 and GalaxyStore(survey_files.directory / "store.h5").provenance["report"]["rows"]["in table"] == 69
+
+
+def test_a_store_of_other_kinds_of_files_is_not_taken_for_the_same(survey_files, command):
+    survey_files.table = survey_files.table.drop(columns=["ra", "dec"])
+    survey_files.write()
+    positions = pd.DataFrame({"HSC_id": survey_files.ids, "ra": 150.0, "dec": 2.0})
+    positions.to_csv(survey_files.directory / "list.csv", index=False)
+    words = ["convert", "--bands", "g,r,i", "--images", layouts.npy_directory(survey_files)]
+    words += ["--table", survey_files.paths["table"], "--out", survey_files.directory / "s.h5"]
+    listed = ["--ids", survey_files.directory / "list.csv"]
+    assert command(*words, *listed)[0] == 0
+    code, _, err = command(*words)
+    assert code == 2 and "was made from --ids, --images, --table, not from --images, --table; give" in err
+    assert "done already" in command(*words, *listed)[1]
+    assert command(*words, "--overwrite")[0] == 0 and command(*words, *listed)[0] == 2
 
 
 def test_equal_input_gives_equal_datasets_and_the_sources_are_named_by_their_hash(survey_files):

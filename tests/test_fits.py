@@ -10,10 +10,11 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd
-from astropy.table import QTable
+from astropy.table import MaskedColumn, QTable
 from astropy.wcs import WCS
 
 from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
+from galaxycgan.catalogs.info import summary
 from galaxycgan.catalogs.schema import MISSING_INT, describe
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader
 from galaxycgan.catalogs.writer import StoreWriter
@@ -309,3 +310,58 @@ def test_raw_pixels_have_no_magnitude_zero_point(survey_files):
     out = survey_files.directory / "raw.fits"
     write_fits(survey_files.convert(pixels="raw"), out)
     assert "ABZP" not in fits.getheader(out) and fits.getheader(out, "IMAGES")["BUNIT"] == "adu"
+
+
+def write_table(path, table, header=None):
+    """Write a store of a table and tiny images."""
+    header = header or StoreHeader(bands=("g",), filters=("HSC-G",), created="2026-01-02T03:04:05Z")
+    with StoreWriter(path, n=len(table), header=header) as writer:
+        writer.append(np.zeros((len(table), len(header.bands), 2, 2), np.float32))
+        writer.finish(ids=np.arange(len(table)), catalog=table)
+    return path
+
+
+def test_a_flag_without_a_value_stays_without_one_and_is_counted(tmp_path):
+    flags = MaskedColumn(np.arange(30) % 2 == 0, mask=np.arange(30) < 3)
+    store = write_table(tmp_path / "s.h5", QTable({"agn": flags, "sound": np.ones(30, bool)}))
+    write_fits(store, tmp_path / "s.fits")
+    table = read_catalog(tmp_path / "s.fits")
+    assert table["agn"].mask.tolist() == flags.mask.tolist() and np.array_equal(table["agn"][3:], flags[3:])
+    assert table["sound"].all() and not hasattr(table["sound"], "mask")
+    assert fits.getdata(tmp_path / "s.fits", "CATALOG").view(np.ndarray)["agn"][:4].tobytes() == b"\0\0\0F"
+    words = {line.split()[0]: line.split()[1:] for line in summary(GalaxyStore(store)).splitlines()}
+    assert words["agn"] == ["flag", "13", "true", "of", "30", "3"]
+    assert words["sound"] == ["flag", "30", "true", "of", "30", "0"]
+
+
+@needs("fitsverify", "ftools-fitsverify or fitsverify")
+def test_fitsverify_has_nothing_to_say_of_flags_without_a_value(tmp_path):
+    flags = MaskedColumn([True, False, True], mask=[True, False, False])
+    write_fits(write_table(tmp_path / "s.h5", QTable({"agn": flags})), tmp_path / "s.fits")
+    done = subprocess.run(["fitsverify", tmp_path / "s.fits"], capture_output=True, text=True)
+    assert "found 0 warning(s) and 0 error(s)" in done.stdout, done.stdout
+
+
+def test_words_that_a_fits_header_cannot_hold_are_written_as_well_as_it_can(tmp_path):
+    table = QTable({"vel": np.ones(3)})
+    table["vel"].info.description = "velocity\n of the\tgas,\x7f in Å"
+    header = StoreHeader(bands=("é",), filters=("naïve\n1",), created="2026-01-02T03:04:05Z", mass_convention="a\nb")
+    out = tmp_path / "catálogo.fits"
+    write_fits(write_table(tmp_path / "s.h5", table, header), out, images="files", images_per_file=2)
+    with fits.open(tmp_path / "catálogo-images-2.fits") as hdus:
+        primary = hdus[0].header
+        assert (primary["CATFILE"], primary["BAND1"], primary["FILTER1"]) == ("cat?logo.fits", "?", "na?ve 1")
+        assert primary["MASSCONV"] == "a b" and hdus["IMAGES"].header["BAND1"] == "?"
+    assert read_catalog(out)["vel"].info.description == "velocity of the gas,? in ?"
+
+
+def test_wide_tables_are_exported_up_to_the_number_of_columns_that_fits_has(tmp_path, command):
+    wide = QTable({f"UltraVISTA_Ks_MAG_AUTO_{k:04d}": np.arange(3.0) for k in range(998)})
+    write_fits(write_table(tmp_path / "s.h5", wide), tmp_path / "s.fits")
+    assert len(read_catalog(tmp_path / "s.fits").colnames) == 999
+    wide["one_more"] = np.zeros(3)
+    store = write_table(tmp_path / "t.h5", wide)
+    code, _, err = command("export", store, "--to", tmp_path / "t.fits")
+    assert code == 2 and err.count("\n") == 1 and f"{store}: 1,000 columns, but a FITS table has 999 at most" in err
+    assert f"galaxycgan export {store} --to NAME.vot" in err and not (tmp_path / "t.fits").exists()
+    assert command("export", store, "--to", tmp_path / "t.vot")[0] == 0

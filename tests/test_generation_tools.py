@@ -10,8 +10,10 @@ import pytest
 from astropy.io import fits
 from astropy.table import QTable, Table
 
+from galaxycgan.bench.generate import untrained_generator
+from galaxycgan.catalogs.export import read_catalog
 from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.config import Generate, TrainGan
+from galaxycgan.config import Bench, Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.generation.job import generate
 from galaxycgan.training.gan import train_gan
@@ -130,3 +132,16 @@ def test_ds9_shows_the_images_with_a_slider_for_bands_and_one_for_galaxies(place
         screen.kill()
         screen.wait()
         os.close(reader)
+
+
+def test_a_table_of_labels_alone_becomes_a_catalog(tmp_path, command):
+    run = untrained_generator(tmp_path / "run", Bench(preset="tiny", size=16))
+    Table({"photo_z": [0.2, 0.3, 0.4], "log_mass": [9.0, 9.5, 10.0]}).write(tmp_path / "t.csv")
+    out = tmp_path / "out"
+    words = ["generate", "--gan", run, "--recipe", "lightcone", "--table", tmp_path / "t.csv", "--out", out]
+    code, _, err = command(*words)
+    assert code == 0, err
+    with GalaxyStore(out / "catalog.h5") as store:
+        assert store.column("photo_z").tolist() == [0.2, 0.3, 0.4] and store.columns[-1] == "seed"
+        assert read_catalog(out / "catalog.fits").colnames == store.columns
+    assert command("verify", out / "catalog.h5", out / "catalog.fits")[0] == 0

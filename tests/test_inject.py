@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,6 +182,43 @@ def test_mistakes_are_told_in_one_line_and_nothing_is_written(
     code, _, err = command("inject", catalog, frame, *(names.get(word, word) for word in words))
     assert code == 2 and re.search(message, err) and err.count("\n") == 1, err
     assert not list(tmp_path.glob("*injected*"))
+
+
+def test_a_header_that_is_no_fits_is_told_and_leaves_nothing(command, catalog, frame, tmp_path):
+    data = frame.read_bytes()
+    at = data.index(b"END     ")
+    card = b"foo bar = 12".ljust(80)
+    frame.write_bytes(data[:at] + card + b"END".ljust(80) + data[at + 160 :])
+    code, _, err = command("inject", catalog, frame)
+    assert code == 2 and "its header is no FITS" in err and err.count("\n") == 1, err
+    assert not list(tmp_path.glob("*injected*"))
+
+
+def test_a_catalog_of_any_name_and_a_frame_of_several_images_make_a_file_that_is_whole(
+    command, catalog, frame, tmp_path
+):
+    other = tmp_path / "catálogo.h5"
+    other.write_bytes(Path(catalog).read_bytes())
+    with fits.open(frame, mode="append") as hdus:
+        hdus.append(fits.ImageHDU(np.zeros((3, 3), np.int16), name="MASK"))
+    code, said, err = command("inject", other, frame, "--n", 2)
+    assert code == 0, err
+    out = next(tmp_path.glob("*-injected.fits"))
+    assert fits.getheader(out)["INJCAT"] == "cat?logo.h5"
+    code, said, err = command("verify", out)
+    assert code == 0, said + err
+
+
+@pytest.mark.parametrize("kind", ["lookup", "broken"])
+def test_coordinates_that_need_more_than_the_header_do_not_stop_it(command, catalog, frame, kind):
+    with fits.open(frame, mode="update") as hdus:
+        header = hdus[0].header
+        if kind == "lookup":
+            header["CPDIS1"] = "LOOKUP"
+        else:
+            header["CTYPE1"] = "RA---XYZ"
+    code, said, err = command("inject", catalog, frame, "--n", 2)
+    assert code == 0 and "no sky coordinates" in said + err, said + err
 
 
 def rename_coordinates(header, key):

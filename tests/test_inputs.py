@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy import units as u
-from astropy.table import QTable, Table
+from astropy.table import MaskedColumn, QTable, Table
 from conftest import make_survey
 
 from galaxycgan.catalogs.cutouts import central
@@ -316,6 +316,56 @@ def test_units_of_the_file_become_those_of_the_schema(survey, reference):
         assert any("ra was converted from" in note for note in store.provenance["report"]["notes"])
 
 
+@pytest.mark.parametrize("kind", ["FITS", "VOTable", "ECSV", "HDF5", "Parquet"])
+def test_integers_keep_the_unit_of_the_file_and_merge(survey, kind, command):
+    paths = []
+    for first, whole in ((0, True), (1, False)):
+        survey.table["HSC_id"] += first
+        survey.ids += first
+        survey.table["exptime"] = 600 + np.arange(len(survey.table)) + (0 if whole else 0.5)
+        survey.table["n"] = 5
+        table = write_with_unit(survey, kind, "exptime", u.s)
+        out = survey.directory / f"{first}.h5"
+        store = convert(survey.write(), ids=survey.paths["ids"], table=table, bands="g,r,i", out=out)
+        values = store.table["exptime"]
+        kept = store.matches[store.matches["kept"]]["exptime"]
+        assert values.unit == kept.unit == u.s and np.array_equal(values[store.column("labelled")], kept)
+        assert store.table["n"].dtype == np.int64
+        paths.append(out)
+    assert command("merge", *paths, "--out", survey.directory / "all.h5")[0] == 0
+    assert GalaxyStore(survey.directory / "all.h5").table["exptime"].unit == u.s
+
+
+def write_with_unit(survey, kind, name, unit):
+    """Write the survey's table with a column that has a unit and keeps its type; return its path."""
+    table = Table(layouts.as_qtable(survey))
+    table[name].unit = unit
+    path = survey.directory / layouts.TABLE_NAMES[kind]
+    if kind == "Parquet":
+        pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow: pip install 'galaxycgan[parquet]'")
+        plain = pa.Table.from_pandas(survey.table)
+        fields = [one.with_metadata({"unit": str(unit)}) if one.name == name else one for one in plain.schema]
+        pa.parquet.write_table(plain.cast(pa.schema(fields)), path)
+        return path
+    settings = {"VOTable": {"format": "votable"}, "ECSV": {"format": "ascii.ecsv"}}
+    settings["HDF5"] = {"path": "objects", "serialize_meta": True}
+    table.write(path, overwrite=True, **settings.get(kind, {}))
+    return path
+
+
+def test_integers_beyond_those_that_floats_hold_stay_exact_without_a_unit(survey):
+    table = Table(layouts.as_qtable(survey))
+    table["long"] = MaskedColumn(2**60 + 1 + np.arange(len(table)), mask=np.arange(len(table)) < 2, unit="m")
+    table["some"] = MaskedColumn(np.full(len(table), 7, "u1"), mask=np.arange(len(table)) % 2 == 0, unit="m")
+    table.write(survey.directory / "t.ecsv", format="ascii.ecsv")
+    store = convert(survey, ids=survey.paths["ids"], table=survey.directory / "t.ecsv", bands="g,r,i")
+    assert store.table["long"].dtype == np.int64 and store.table["long"].max() > 2**60
+    note = "column long has integers beyond 2^53: kept as they are, without the unit m"
+    assert note in store.provenance["report"]["notes"]
+    some = store.table["some"]
+    assert some.unit == u.m and np.nanmax(some.value) == 7 and 2 < np.isnan(some.value).sum() < len(some)
+
+
 @pytest.mark.parametrize(
     "name", ["mag_i", "imag", "MAG_AUTO", "F814W_mag_auto", "i_cmodel_mag", "psfMag_r", "magnitude", "mag2", "absmag"]
 )
@@ -409,6 +459,13 @@ def test_rows_are_matched_on_the_sky_and_every_match_within_the_radius_is_kept(s
     np.testing.assert_allclose(matches["sep"][~second].to_value(u.arcsec), 0.3, atol=1e-4)
     assert not matches["kept"][second].any() and store.column("labelled").sum() == N - 2
     assert "matched by position, within 1 arcsec" in store.provenance["report"]["text"]
+    own = {"HSC_id": 5, "HSC_id_original": 6, "ra_image": 7.0}
+    survey.table = survey.table.assign(**own)
+    again = survey.directory / "again.h5"
+    store = convert(survey.write(), ids=survey.directory / "list.fits", bands="g,r,i", match_radius=1.0, out=again)
+    assert set(store.matches["HSC_id_original"]) == {6} and set(store.matches["HSC_id_original_original"]) == {5}
+    labelled = store.column("labelled")
+    assert set(store.column("ra_image")[labelled]) == {7.0} and np.all(store.column("ra_image_image") > 10)
     narrow = convert(
         survey, ids=survey.directory / "list.fits", bands="g,r,i", match_radius=0.5, out=survey.directory / "n.h5"
     )

@@ -31,7 +31,9 @@ def image_of(ids, kind=0):
     return ((ids % 9973)[:, None, None, None] + kind / 4 + np.arange(32).reshape(2, 4, 4) / 1024).astype(np.float32)
 
 
-def write(path, ids, header=REAL, columns=(), matches=None, labelled=None, provenance=None, noiseless=False, kind=0):
+def write(
+    path, ids, header=REAL, columns=(), matches=None, labelled=None, provenance=None, noiseless=False, kind=0, size=4
+):
     """Write a store in which every value of a galaxy follows from its id."""
     ids = np.asarray(ids, dtype=np.int64)
     labelled = np.ones(len(ids), bool) if labelled is None else labelled
@@ -41,7 +43,8 @@ def write(path, ids, header=REAL, columns=(), matches=None, labelled=None, prove
     split = np.where(labelled & (not header.synthetic), split_of(ids), -1)
     path.parent.mkdir(exist_ok=True)
     with StoreWriter(path, n=len(ids), header=header, noiseless=noiseless) as writer:
-        writer.append(image_of(ids, kind), *([image_of(ids, kind + 1)] if noiseless else []))
+        images = [image_of(ids, kind)[..., :size, :size], image_of(ids, kind + 1)[..., :size, :size]]
+        writer.append(*images[: 1 + noiseless])
         writer.finish(ids=ids, catalog=table, split=split, matches=matches, provenance=provenance or {})
     return path
 
@@ -242,10 +245,11 @@ def test_damage_does_not_pass_into_a_merged_store(tmp_path, command, name):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.h5", "two.h5"]
 
 
-def catalog_of(path, n, seed=1, gan="ab", start=0, kind=0):
+def catalog_of(path, n, seed=1, gan="ab", start=0, kind=0, **more):
     """Write a synthetic catalog as `generate` does: the first rows don't depend on how many there are."""
     request = {"recipe": {"name": "demo", "n": n, "seed": seed}, "generator_sha256": gan}
-    return write(path, start + np.arange(n), SYNTHETIC, provenance={"request": request}, noiseless=True, kind=kind)
+    settings = {"provenance": {"request": request}, "noiseless": True, "kind": kind} | more
+    return write(path, start + np.arange(n), SYNTHETIC, **settings)
 
 
 def test_synthetic_catalogs_are_numbered_anew_and_remember_their_rows(tmp_path, command, small_pieces):
@@ -259,6 +263,43 @@ def test_synthetic_catalogs_are_numbered_anew_and_remember_their_rows(tmp_path, 
     np.testing.assert_array_equal(store.images(), np.concatenate([image_of(range(10)), image_of(range(12), 2)]))
     np.testing.assert_array_equal(store.noiseless(), np.concatenate([image_of(range(10), 1), image_of(range(12), 3)]))
     assert store_problems(store.path) == []
+
+
+def test_catalogs_without_images_merge(tmp_path, command):
+    settings = {"size": 0, "noiseless": False}
+    one, two = (catalog_of(tmp_path / f"{k}/c.h5", 10 + k, seed=k, **settings) for k in (1, 2))
+    code, _, err = command("merge", one, two, "--out", tmp_path / "all.h5")
+    assert code == 0, err
+    store = GalaxyStore(tmp_path / "all.h5")
+    assert (store.n, store.size) == (23, 0) and store.column("source").tolist() == [1] * 11 + [2] * 12
+    assert store_problems(store.path) == []
+
+
+def test_columns_with_the_names_that_a_merge_gives_are_kept_under_others(tmp_path, command):
+    one, two = (
+        catalog_of(tmp_path / f"{k}/c.h5", 3, seed=k, columns={"source": np.full(3, 40 + k)}, kind=k) for k in (1, 2)
+    )
+    code, text, _ = command("merge", one, two, "--out", tmp_path / "all.h5")
+    assert code == 0 and "column source of the stores is called source_original" in text
+    three, out = catalog_of(tmp_path / "3/c.h5", 2, seed=3), tmp_path / "more.h5"
+    code, text, _ = command("merge", tmp_path / "all.h5", three, "--out", out)
+    assert code == 0 and f"column source_original_original: missing values for the galaxies of {three}" in text
+    store = GalaxyStore(out)
+    assert store.column("source").tolist() == [1] * 6 + [2] * 2
+    assert store.column("source_original").tolist() == [41] * 3 + [42] * 3 + [MISSING_INT] * 2
+    assert store.column("source_original_original").tolist() == [1] * 3 + [2] * 3 + [MISSING_INT] * 2
+    assert store.column("source_SYN_id_original").tolist() == [0, 1, 2] * 2 + [MISSING_INT] * 2
+    assert store_problems(out) == []
+
+
+def test_more_columns_together_than_a_store_holds_are_refused_before_the_images_are_merged(tmp_path, command):
+    paths = [
+        write(tmp_path / f"{k}.h5", [k], columns={f"UltraVISTA_Ks_MAG_AUTO_{k}{j:03d}": [1.0] for j in range(800)})
+        for k in (1, 2)
+    ]
+    code, text, err = command("merge", *paths, "--out", tmp_path / "all.h5")
+    assert code == 2 and err.count("\n") == 1 and "all.h5: more columns than a store's table has room for" in err
+    assert "images" not in text
 
 
 def test_catalogs_that_share_galaxies_or_latent_numbers_are_told(tmp_path, command):

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy import units as u
-from astropy.table import QTable
+from astropy.table import QTable, Table
 
 from galaxycgan.catalogs.mass_function import completeness, schechter
 from galaxycgan.catalogs.populations import population
 from galaxycgan.catalogs.recipes import noise_sigma, read_recipe
 from galaxycgan.errors import UserError
+from galaxycgan.generation.row_format import RowFormat
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.resources import shipped_folder
 
@@ -166,6 +167,43 @@ def test_own_columns_have_no_unit_but_their_own(tmp_path, conditioning):
     pd.DataFrame(rng.uniform(5, 10, (9, 5)), columns=names).to_csv(tmp_path / "t.csv")
     extra = ask(tmp_path, f"{TABLE}file = '{tmp_path / 't.csv'}'", conditioning).extra
     assert not any(extra[name].unit for name in ("flux_g_original", "r50_original", "magnification"))
+
+
+def test_a_table_of_labels_alone_has_no_columns_that_ride_along(tmp_path, conditioning):
+    pd.DataFrame({"photo_z": [0.2, 0.3], "log_mass": [9.0, 9.5]}).to_csv(tmp_path / "t.csv", index=False)
+    asked = ask(tmp_path, f"{TABLE}file = '{tmp_path / 't.csv'}'", conditioning)
+    assert asked.extra is None and asked.n == 2
+    rows = RowFormat(COLUMNS, ("r50",), BANDS, asked.extra).rows(0, {"seed": np.arange(2), "r50": np.ones(2)})
+    assert rows.dtype.names == ("SYN_id", *COLUMNS, "r50", "ood", "ood_flag", "seed")
+
+
+def test_own_columns_with_names_that_are_taken_stay_under_free_ones(tmp_path, conditioning):
+    table = {"photo_z": 0.2, "log_mass": 9.0, "r50": 1, "r50_original": 2, "dark.mask": 3, "dark_mask": 4}
+    pd.DataFrame([table]).to_csv(tmp_path / "t.csv", index=False)
+    asked = ask(tmp_path, f"{TABLE}file = '{tmp_path / 't.csv'}'", conditioning)
+    values = {name: asked.extra[name][0] for name in asked.extra.colnames}
+    assert values == {"r50_original_original": 1, "r50_original": 2, "dark_mask_original": 3, "dark_mask": 4}
+    assert asked.about["notes"] == [
+        "column dark.mask is called dark_mask_original: names with .mask at the end tell what is missing"
+    ]
+
+
+def test_own_integers_keep_their_unit(tmp_path, conditioning):
+    table = Table({"photo_z": [0.2, 0.3], "log_mass": [9.0, 9.5], "halo_mass": [10**12, 3], "halo": [2**60 + 1, 3]})
+    table["halo_mass"].unit = table["halo"].unit = "solMass"
+    table.write(tmp_path / "t.fits")
+    asked = ask(tmp_path, f"{TABLE}file = '{tmp_path / 't.fits'}'", conditioning)
+    assert asked.extra["halo_mass"].unit == u.solMass and asked.extra["halo_mass"].value.tolist() == [1e12, 3]
+    assert asked.extra["halo"].tolist() == [2**60 + 1, 3] and "halo has integers beyond 2^53" in asked.about["notes"][0]
+
+
+def test_a_row_has_room_for_as_many_columns_as_fits_has_and_more_are_refused():
+    wide = QTable({f"UltraVISTA_Ks_MAG_AUTO_{k:04d}": np.zeros(3) for k in range(900)})
+    assert len(RowFormat(COLUMNS, (), BANDS, wide).dtype.names) == 906
+    for k in range(100):
+        wide[f"more_{k}"] = np.zeros(3)
+    with pytest.raises(UserError, match="--table: with its 1,000 other columns the catalog would have 1,006, but"):
+        RowFormat(COLUMNS, (), BANDS, wide)
 
 
 def test_a_category_that_was_not_learned_is_named_with_file_and_row(tmp_path):

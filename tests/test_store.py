@@ -426,3 +426,14 @@ def test_the_split_does_not_depend_on_order_or_neighbours():
     np.testing.assert_array_equal(split_of(ids)[::-1], split_of(ids[::-1]))
     assert not np.array_equal(split_of(np.arange(100)), split_of(np.arange(100), salt="other"))
     assert np.all(split_of(ids, fractions=(0.0, 0.0, 1.0)) == 2)
+
+
+def test_a_store_behind_a_link_is_replaced_and_the_link_stays(survey_files, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    link, target = tmp_path / "link.h5", tmp_path / "scratch/survey.h5"
+    link.symlink_to(target)
+    survey_files.convert(out=str(link))
+    assert link.is_symlink() and not target.is_symlink()
+    with GalaxyStore(target) as store:
+        assert store.n == len(survey_files.ids)
+    assert not list(tmp_path.glob(".*part"))

@@ -12,7 +12,7 @@ from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted
-from galaxycgan.files import read_records
+from galaxycgan.files import append_record, keep_records, read_records
 from galaxycgan.models.generator import Generator, NetworkShape
 from galaxycgan.models.photometer import Photometer
 from galaxycgan.training import gan, loop
@@ -121,3 +121,15 @@ def test_a_validation_galaxy_that_lacks_a_label_is_not_compared(survey_files, tm
     )  # fmt: skip
     gan.train_gan(options, Context())
     assert (tmp_path / "run/generator.safetensors").exists()
+
+
+def test_a_line_of_a_log_that_was_cut_short_spoils_no_other(tmp_path):
+    log = tmp_path / "log.jsonl"
+    for number in (1, 2):
+        append_record(log, {"images": number})
+    log.write_bytes(log.read_bytes()[:-7])
+    for number in (3, 4):
+        append_record(log, {"images": number})
+    assert [record["images"] for record in read_records(log)] == [1, 3, 4]
+    keep_records(log, "images", 3)
+    assert log.read_text() == '{"images": 1}\n{"images": 3}\n'

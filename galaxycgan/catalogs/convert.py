@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.cutouts import Cutouts, open_source
+from galaxycgan.catalogs.fits_table import check_width
 from galaxycgan.catalogs.matching import ROW_FATES, match, nearest_image, with_match
 from galaxycgan.catalogs.objects import find_objects
 from galaxycgan.catalogs.plan import Plan, check_options
 from galaxycgan.catalogs.report import in_words, make_report, sep_report, split_report
-from galaxycgan.catalogs.schema import describe
+from galaxycgan.catalogs.schema import describe, free_name
 from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, split_of
 from galaxycgan.catalogs.tables import numbers, read_table, require
 from galaxycgan.catalogs.writer import StoreWriter
@@ -161,11 +162,13 @@ def _write(config, context, inputs, matching, bad):
     order = np.argsort(ids)
     order = order[~bad[order]]
     header = plan.header(config, context.created)
+    catalog, matches = _catalog(inputs, matching, order), _matches(inputs, matching, bad)
+    for table in (catalog, matches):
+        check_width(table, inputs.table.path)
     with ThreadPoolExecutor(1) as background, StoreWriter(config.out, n=len(order), header=header) as writer:
         # Sources are hashed beside the conversion, out of the page cache that it fills.
         sources = {name: background.submit(inputs.provenance, name) for name in inputs.paths}
         _append_images(writer, config, context, inputs, order, bad)
-        catalog = _catalog(inputs, matching, order)
         split = split_of(ids[order], config.split_salt, plan.fractions)
         split[~catalog["labelled"]] = NO_SPLIT
         report = make_report(matching, ids, len(inputs.table.frame), bad, inputs.images.incomplete)
@@ -179,7 +182,7 @@ def _write(config, context, inputs, matching, bad):
             ids=ids[order],
             catalog=catalog,
             split=split,
-            matches=_matches(inputs, matching, bad),
+            matches=matches,
             provenance={
                 "command": "convert",
                 "config": _content(config),
@@ -247,7 +250,7 @@ def _catalog(inputs, matching, order):
             name: (getattr(objects, name), describe(name).unit, describe(name).description) for name in ("ra", "dec")
         }
     for name, (values, unit, text) in own.items():
-        title = f"{name}_image" if name in catalog.colnames else name
+        title = free_name(name, catalog.colnames, "_image")
         catalog[title] = values[order] if unit is None else values[order] * unit
         catalog[title].info.description = f"{text}, of the image" if title != name else text
     catalog["labelled"] = rows >= 0
@@ -297,6 +300,9 @@ def _already_there(out, config, inputs, context):
     # Through JSON, as the store's copy went: tuples are lists there.
     if made.get("config") != json.loads(json.dumps(_content(config))):
         raise UserError(f"{out}: is there already and was made with other options; {hint}")
+    if set(made["sources"]) != set(inputs.paths):
+        before, now = (", ".join(f"--{name}" for name in names) for names in (made["sources"], inputs.paths))
+        raise UserError(f"{out}: is there already and was made from {before}, not from {now}; {hint}")
     for name, path in inputs.paths.items():
         if made["sources"].get(name, {}).get("sha256") != inputs.provenance(name)["sha256"]:
             raise UserError(f"{out}: is there already and was made from another {path}; {hint}")

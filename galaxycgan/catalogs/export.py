@@ -14,7 +14,7 @@ from astropy.table import MaskedColumn, QTable
 
 from galaxycgan import __version__
 from galaxycgan.catalogs.columns import unit_meant
-from galaxycgan.catalogs.fits import image_header, primary_header, table_bytes, table_header, write_hdu
+from galaxycgan.catalogs.fits import NO_FLAG, image_header, primary_header, table_bytes, table_header, write_hdu
 from galaxycgan.catalogs.fits_table import ascii_text, catalog_hdu
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.catalogs.suffixes import FITS_SUFFIXES, TABLE_SUFFIXES, check_suffix
@@ -145,7 +145,7 @@ def _write_image_files(store, out, names, per_file):
         with atomic_path(image_file(out, number)) as temporary, open(temporary, "wb") as file:
             primary = _primary(store, "files", per_file)
             primary["IMGFILE"] = (number, "number of this image file")
-            primary["CATFILE"] = (out.name, "file with the table")
+            primary["CATFILE"] = (ascii_text(out.name), "file with the table")
             write_hdu(file, primary, [], store.created)
             for name in names:
                 _write_images(file, store, name, rows)
@@ -172,7 +172,7 @@ def _primary(store, images, images_per_file=0):
     per_band = []
     for k, (band, name, fwhm) in enumerate(zip(store.bands, store.filters, store.psf_fwhm, strict=True), start=1):
         per_band += [
-            (f"BAND{k}", band, f"band of plane {k}"),
+            (f"BAND{k}", ascii_text(band), f"band of plane {k}"),
             (f"FILTER{k}", ascii_text(name), f"filter of plane {k}"),
             (f"PSFFWHM{k}", float(fwhm) if np.isfinite(fwhm) else None, f"[arcsec] PSF FWHM of plane {k}"),
         ]
@@ -234,7 +234,7 @@ def _image_header(store, name, n):
             (f"CRVAL{k}", value, ""),
             (f"CDELT{k}", step, ""),
         ]
-    cards += [(f"BAND{k}", band, f"band of plane {k}") for k, band in enumerate(store.bands, start=1)]
+    cards += [(f"BAND{k}", ascii_text(band), f"band of plane {k}") for k, band in enumerate(store.bands, start=1)]
     return image_header(name, shape, cards)
 
 
@@ -249,7 +249,7 @@ def read_catalog(path):
     Returns
     -------
     QTable [n]
-        Missing integers are masked. `meta` has the primary header's keywords.
+        Missing integers and flags are masked. `meta` has the primary header's keywords.
     """
     if Path(path).suffix.lower() in TABLE_SUFFIXES:
         return read_table(path)
@@ -259,15 +259,23 @@ def read_catalog(path):
             meta={key: value for key, value in hdus[0].header.items() if key not in ("COMMENT", "HISTORY", "")}
         )
         for k, name in enumerate(hdu.columns.names, start=1):
-            values = np.array(hdu.data[name])
-            values = values.astype(values.dtype.newbyteorder("="))
-            comment, null = hdu.header.get(f"TCOMM{k}", ""), hdu.header.get(f"TNULL{k}")
+            values, missing = _values(hdu, name, hdu.header.get(f"TNULL{k}"))
+            comment = hdu.header.get(f"TCOMM{k}", "")
             unit = unit_meant(hdu.header.get(f"TUNIT{k}"), comment, "fits")
-            if null is not None and np.any(values == null):
-                values = MaskedColumn(values, mask=values == null)
+            if np.any(missing):
+                values = MaskedColumn(values, mask=missing)
             table[name] = values if unit is None else values * unit
             table[name].info.description = comment
     return table
+
+
+def _values(hdu, name, null):
+    """Return a column's values, and which of its integers and flags are missing."""
+    if hdu.columns[name].format == "L":  # astropy takes a flag that is neither true nor false for false
+        letters = hdu.data.view(np.ndarray)[name]
+        return letters == ord("T"), letters == ord(NO_FLAG)
+    values = np.array(hdu.data[name])
+    return values.astype(values.dtype.newbyteorder("=")), False if null is None else values == null
 
 
 def read_fits_images(path, rows=None, name="IMAGES"):

@@ -43,7 +43,7 @@ class _Evaluator(ast.NodeVisitor):
     def visit_Name(self, node):
         if node.id not in self.columns:
             raise ValueError(f"no column '{node.id}'; there are: {', '.join(self.columns)}")
-        values = np.asarray(self.column(node.id))
+        values = np.asanyarray(self.column(node.id))  # flags may be masked
         kind = _KINDS.get(values.dtype.kind)
         if kind is None:
             raise ValueError(f"column {node.id} holds neither numbers nor text")
@@ -52,7 +52,7 @@ class _Evaluator(ast.NodeVisitor):
     def visit_UnaryOp(self, node):
         value = self.visit(node.operand)
         if isinstance(node.op, ast.Not):
-            return np.asarray(~_condition(value, node.operand))
+            return np.ma.filled(~_condition(value, node.operand), False)
         if isinstance(node.op, ast.USub):
             return -value if value.dtype.kind == "i" else -_float(value)
         raise ValueError(f"'{ast.unparse(node)}' is not understood")
@@ -73,7 +73,8 @@ class _Evaluator(ast.NodeVisitor):
 
     def visit_BoolOp(self, node):
         combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-        return np.asarray(functools.reduce(combine, [_condition(self.visit(part), part) for part in node.values]))
+        parts = (np.ma.filled(_condition(self.visit(part), part), False) for part in node.values)
+        return np.asarray(functools.reduce(combine, parts))
 
     def generic_visit(self, node):
         raise ValueError(f"'{ast.unparse(node)}' is not understood")
@@ -90,7 +91,7 @@ def _float(value):
     """Return numbers as float64, missing integers as NaN."""
     if value.dtype.kind == "U":
         raise ValueError("text is no number")
-    numbers = value.astype(np.float64)
+    numbers = np.ma.filled(value.astype(np.float64), np.nan)
     return np.where(value == MISSING_INT, np.nan, numbers) if value.dtype.kind == "i" else numbers
 
 
@@ -102,7 +103,7 @@ def _compare(operation, left, right):
             raise ValueError("text and number are compared")
         return operation(left, right)
     if kinds <= {"i", "b"}:  # as integers: ids differ by less than a float can tell
-        left, right = left.astype(np.int64), right.astype(np.int64)
+        left, right = (np.ma.filled(side.astype(np.int64), MISSING_INT) for side in (left, right))
         return operation(left, right) & (left != MISSING_INT) & (right != MISSING_INT)
     left, right = _float(left), _float(right)
     return operation(left, right) & ~(np.isnan(left) | np.isnan(right))
@@ -128,7 +129,7 @@ def evaluate(text, column, columns, n, option="--target"):
     Returns
     -------
     bool array [n]
-        A missing value (NaN, blank integer) fulfils no comparison.
+        A missing value (NaN, blank integer) fulfils no comparison; a missing flag is neither true nor false.
 
     Raises
     ------
@@ -140,17 +141,17 @@ def evaluate(text, column, columns, n, option="--target"):
             raise ValueError(f"longer than {_LONGEST} characters")
         with np.errstate(all="ignore"):
             result = _Evaluator(column, columns).visit(ast.parse(text.strip(), mode="eval"))
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else error
         raise UserError(f"{option} '{text}': {reason}") from None
-    result = np.asarray(result)
+    result = np.ma.filled(result, False)
     if result.dtype != bool or result.shape not in ((), (n,)):
         raise UserError(f"{option} '{text}': is not a condition, such as 8 < log_mass < 9 and photo_z < 0.15")
     return np.broadcast_to(result, n).copy()
 
 
 def incomplete(text, column, n):
-    """Return which rows lack a value (NaN, blank integer) in a column that a legal expression names: bool [n].
+    """Return which rows lack a value (NaN, blank integer or flag) in a column that a legal expression names: bool [n].
 
     Parameters
     ----------
@@ -163,7 +164,7 @@ def incomplete(text, column, n):
     named = {node.id: node for node in ast.walk(ast.parse(text.strip(), mode="eval")) if isinstance(node, ast.Name)}
     for node in named.values():
         values = _Evaluator(column, named).visit(node)
-        if values.dtype.kind in "if":
+        if values.dtype.kind in "bif":
             found |= np.isnan(_float(values))
     return found
 

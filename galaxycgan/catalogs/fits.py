@@ -17,6 +17,10 @@ from galaxycgan.errors import UserError
 
 BLOCK = 2880
 READ_BYTES = 8 << 20
+#: FITS standard 4.0, section 7.3.1.
+MOST_COLUMNS = 999
+#: A logical value that is neither true nor false (section 7.3.3.1).
+NO_FLAG = b"\0"
 #: Characters that an encoded checksum avoids: the punctuation between digits and letters.
 _EXCLUDED = frozenset(range(0x3A, 0x41)) | frozenset(range(0x5B, 0x61))
 

@@ -1,14 +1,17 @@
 """The CATALOG table of a FITS catalog, streamed from the store: memory stays small however many rows it has."""
 
+import contextlib
 import io
+import re
 
 import h5py
 import numpy as np
 from astropy.table import QTable
 
 from galaxycgan.catalogs.columns import meaning
-from galaxycgan.catalogs.fits import column_names, pack_column, table_header
-from galaxycgan.catalogs.schema import MISSING_INT, describe
+from galaxycgan.catalogs.fits import MOST_COLUMNS, NO_FLAG, column_names, pack_column, table_header
+from galaxycgan.catalogs.schema import HDF5_VERSIONS, MISSING_INT, describe
+from galaxycgan.errors import UserError
 
 TABLE, TABLE_META = "catalog", "catalog.__table_column_meta__"
 #: Of rows that are turned at once.
@@ -38,8 +41,48 @@ def catalog_hdu(store, stamps=(), images_per_file=0):
 
 
 def ascii_text(value):
-    """Return text as a FITS header can hold it; what is no text stays as it is."""
-    return value.encode("ascii", "replace").decode() if isinstance(value, str) else value
+    """Return text as a FITS header can hold it, in one line of printable ASCII; what is no text stays as it is."""
+    return re.sub("[^ -~]", "?", " ".join(value.split())) if isinstance(value, str) else value
+
+
+@contextlib.contextmanager
+def file_in_memory(path):
+    """Open an HDF5 file in memory for a table, of the version that a store has: older ones have less room for columns.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of the table, for the message where its columns are too many.
+    """
+    with h5py.File(io.BytesIO(), "w", libver=HDF5_VERSIONS) as file:
+        try:
+            yield file
+        except ValueError as error:
+            if "object header message is too large" not in str(error):
+                raise
+            raise UserError(
+                f"{path}: more columns than a store's table has room for: HDF5 gives names and types 64 kB, which is"
+                " 1,000 to 2,000 columns by the length of the names; leave out those that you don't need"
+            ) from None
+
+
+def check_width(table, path):
+    """Refuse a table with more columns than a store holds, before its images are written, which takes long.
+
+    Parameters
+    ----------
+    table : QTable [n]
+    path : str or Path
+        For the message.
+    """
+    fields = []
+    for name in table.colnames:
+        column = table[name]
+        fields.append((name, "S1" if column.dtype.kind == "U" else column.dtype))
+        if np.any(getattr(column, "mask", False)):
+            fields.append((f"{name}.mask", bool))
+    with file_in_memory(path) as file:
+        file.create_dataset(TABLE, (1,), np.dtype(fields))
 
 
 class _Packer:
@@ -47,10 +90,16 @@ class _Packer:
 
     def __init__(self, store, stamps, images_per_file):
         self.store, self.stamps, self.per_file = store, tuple(stamps), images_per_file
+        places = PLACES if images_per_file else {}
+        count = len(store.columns) + len(places) + len(self.stamps)
+        if count > MOST_COLUMNS:
+            raise UserError(
+                f"{store.path}: {count:,} columns, but a FITS table has {MOST_COLUMNS} at most; galaxycgan export"
+                f" {store.path} --to NAME.vot writes them as VOTable; also .ecsv, .parquet and .csv"
+            )
         example, self.text, self.cards, fields = _one_row(store), {}, [], []
         with store.open() as file:
             types = file[TABLE].dtype
-        places = PLACES if images_per_file else {}
         titles = column_names([*store.columns, *places])
         for name, title in zip(store.columns, titles, strict=False):
             # Text is as wide as its longest value, which takes all of it to tell; numbers pass piece by piece.
@@ -102,7 +151,7 @@ class _Packer:
             values, form = pack_column(source[name])
             missing = source[f"{name}.mask"] if f"{name}.mask" in source.dtype.names else None
             if missing is not None and form in "KL":
-                values[missing] = MISSING_INT if form == "K" else b"F"
+                values[missing] = MISSING_INT if form == "K" else NO_FLAG
             rows[name] = values
         if self.per_file:
             places = np.divmod(np.arange(start, stop), self.per_file)
@@ -115,7 +164,7 @@ class _Packer:
 
 def _one_row(store):
     """Return the first row of a store's table, for units and descriptions: QTable [1]."""
-    with store.open() as source, h5py.File(io.BytesIO(), "w") as copy:
+    with store.open() as source, file_in_memory(store.path) as copy:
         copy[TABLE] = source[TABLE][:1]
         if TABLE_META in source:
             copy[TABLE_META] = source[TABLE_META][()]

@@ -65,7 +65,9 @@ def _column_lines(store):
         values = store.column(name)
         unit = getattr(store.table[name], "unit", None)
         if values.dtype.kind == "b":
-            lines.append(f"  {name:<16}{'flag':<14}{values.sum():>20,} true of {len(values):,}")
+            numbers = f"{values.sum():>20,} true of {len(values):,}"
+            missing = np.sum(getattr(store.table[name], "mask", False))
+            lines.append(f"  {name:<16}{'flag':<14}{numbers:<60}{missing:>9,}")
             continue
         if values.dtype.kind == "U":
             lines.append(f"  {name:<16}{'text':<14}{len(np.unique(values)):>20,} different")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import QTable
 
-from galaxycgan.catalogs.schema import illegal, is_measured, legal_range
+from galaxycgan.catalogs.schema import free_name, illegal, is_measured, legal_range
 from galaxycgan.catalogs.tables import numbers, read_table, require
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import file_record
@@ -30,8 +30,9 @@ class Lightcone:
     Attributes
     ----------
     labels : float64 array [n, column]
-    extra : QTable [n]
-        All other columns with their units; one that has a measured column's name gets ``_original`` appended.
+    extra : QTable [n] or None
+        All other columns with their units; one that has a measured column's name gets ``_original`` appended. None
+        where there are none: a table without columns has no rows either.
     about : dict
         JSON values: the file with its SHA-256, and what was converted.
 
@@ -48,9 +49,11 @@ class Lightcone:
         self.labels = np.stack([numbers(table.frame, name, path) for name in columns], -1)
         self._refuse_illegal(path, columns, categories)
         everything = table.take(np.arange(len(table.frame)), bands)
-        self.extra = QTable()
+        extra = QTable()
         for name in (name for name in everything.colnames if name not in columns):
-            self.extra[_free_name(name, everything.colnames, bands)] = everything[name]
+            title = free_name(name, everything.colnames) if is_measured(name, bands) else name
+            extra[title] = everything[name]
+        self.extra = extra if extra.colnames else None
         self.about = {"table": file_record(path), "notes": list(table.notes)}
 
     def _refuse_illegal(self, path, columns, categories):
@@ -64,12 +67,3 @@ class Lightcone:
                     f"{path}: column {name}: {len(rows):,} rows can't be labels ({may_be}): row"
                     f" {first_few(rows + 1)} of the data; select the others first"
                 )
-
-
-def _free_name(name, taken, bands):
-    """Return a name for a column that rides along beside the measured ones."""
-    if not is_measured(name, bands):
-        return name
-    while is_measured(name, bands) or name in taken:
-        name = f"{name}_original"
-    return name

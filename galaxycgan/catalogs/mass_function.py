@@ -4,6 +4,8 @@ import numpy as np
 
 from galaxycgan.errors import UserError
 
+#: To which stellar mass functions are known.
+LARGEST_REDSHIFT = 6.0
 #: Points of the grids in redshift and mass.
 STEPS = 401
 #: Share of the training galaxies of a redshift that lie below the completeness curve.
@@ -34,6 +36,11 @@ class MassFunction:
         options = recipe.options
         self._name_columns(recipe, conditioning)
         z_range, mass_range = (options["ranges"][conditioning.columns[k]] for k in (self.z_at, self.mass_at))
+        if z_range[1] > LARGEST_REDSHIFT:
+            raise UserError(
+                f"recipe {recipe.name}: [population.ranges] {conditioning.columns[self.z_at]} = {z_range}; redshifts go"
+                f" up to {LARGEST_REDSHIFT:g}"
+            )
         self.z = np.linspace(*map(float, z_range), STEPS)
         lowest, curve = self._lowest_mass(mass_range[0], options, conditioning)
         # Masses from the lowest one to the highest of the recipe [z, mass]: no galaxy where the first is above.

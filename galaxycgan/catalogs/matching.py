@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from galaxycgan.catalogs.schema import illegal, legal_range
+from galaxycgan.catalogs.schema import free_name, illegal, legal_range
 from galaxycgan.catalogs.tables import numbers
 from galaxycgan.errors import UserError, first_few
 
@@ -169,7 +169,7 @@ def with_match(frame, ids, image, sep):
 
     HSC_id is 0 in rows without an image, which no store keeps.
     """
-    own = {name: f"{name}_original" for name in ("HSC_id", "sep") if name in frame}
+    own = {name: free_name(name, frame.columns) for name in ("HSC_id", "sep") if name in frame}
     found = pd.DataFrame({"HSC_id": np.where(image >= 0, ids[image], 0), "sep": sep}, index=frame.index)
     return pd.concat([found, frame.rename(columns=own)], axis=1)
 

@@ -9,8 +9,10 @@ from astropy.table import QTable
 from galaxycgan.catalogs.checked import CheckedImages
 from galaxycgan.catalogs.columns import PlainColumn, stack
 from galaxycgan.catalogs.derived import derived_header, derived_provenance, is_made, open_sound, store_record
+from galaxycgan.catalogs.fits_table import check_width
 from galaxycgan.catalogs.merge_plan import Plan
 from galaxycgan.catalogs.report import split_lines
+from galaxycgan.catalogs.schema import free_name
 from galaxycgan.catalogs.store import PIECE_BYTES, GalaxyStore
 from galaxycgan.catalogs.suffixes import check_store_suffix
 from galaxycgan.catalogs.writer import StoreWriter
@@ -60,6 +62,7 @@ def merge(config, context):
         header = common_header(stores, config, context)
         plan = Plan(stores, config.duplicates)
         catalog, matches, remarks = _tables(stores, plan)
+        check_width(catalog, out)
         split = plan.take([store.split for store in stores])
         provenance = derived_provenance(request, catalog, split)
         parts = {"ids": plan.ids, "catalog": catalog, "split": split, "matches": matches, "provenance": provenance}
@@ -125,23 +128,29 @@ def _header_remarks(stores, header):
 
 
 def _tables(stores, plan):
-    """Return catalog and matches of the merged store, and remarks."""
+    """Return catalog and matches of the merged store, and remarks.
+
+    A column of the stores with the name of one that is added, of an earlier merge or the user's, gets ``_original``.
+    """
     id_column = stores[0].id_column
     parts = _stacked([store.table for store in stores], stores, "catalog")
+    own = ("source", f"source_{id_column}") if plan.renumbered else ()
+    renamed = {name: free_name(name, {*parts, *own}) for name in own if name in parts}
     catalog = QTable()
     for name, column in parts.items():
-        catalog[name] = plan.take(column).to_astropy()
+        catalog[renamed.get(name, name)] = plan.take(column).to_astropy()
     if plan.renumbered:
-        catalog["source"] = plan.source + 1
-        catalog["source"].info.description = "number of the store among those merged"
-        catalog[f"source_{id_column}"] = catalog[id_column]
-        catalog[f"source_{id_column}"].info.description = f"{id_column} in that store"
+        number, row = own
+        catalog[number] = plan.source + 1
+        catalog[number].info.description = "number of the store among those merged"
+        catalog[row] = catalog[id_column]
+        catalog[row].info.description = f"{id_column} in that store"
     catalog[id_column] = plan.ids
-    remarks = []
+    remarks = [f"column {name} of the stores is called {new}" for name, new in renamed.items()]
     for name in parts:
         lacking = [str(store.path) for store in stores if name not in store.columns]
         if lacking:
-            remarks.append(f"column {name}: missing values for the galaxies of {first_few(lacking)}")
+            remarks.append(f"column {renamed.get(name, name)}: missing values for the galaxies of {first_few(lacking)}")
     return catalog, _matches(stores, plan), remarks
 
 
@@ -213,7 +222,7 @@ def _write(stores, plan, header, parts, out, context):
     if len(names) == 1 and any(store.has_noiseless for store in stores):
         plan.remarks.append("noiseless images are left out: not all stores have them")
     shape = (len(header.bands), stores[0].size, stores[0].size)
-    step = max(1, PIECE_BYTES // (4 * int(np.prod(shape))))
+    step = max(1, PIECE_BYTES // max(1, 4 * int(np.prod(shape))))  # 0 pixels: a catalog without images
     with (
         contextlib.ExitStack() as readers,
         StoreWriter(out, n=plan.n, header=header, noiseless=len(names) > 1) as writer,

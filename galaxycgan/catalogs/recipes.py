@@ -18,7 +18,6 @@ KINDS = {
 }
 _TOP = {"name", "seed", "noise", "population"}
 #: Redshifts up to which a stellar mass function may be asked for.
-LARGEST_REDSHIFT = 6.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,11 +155,8 @@ def _check_mass_function(path, options):
         if not is_number(value) or not low < value <= high:
             raise UserError(f"{path}: [population] {name} = {value!r}; must lie above {low} and up to {high}")
     for name, limits in options["ranges"].items():
-        if limits[0] == limits[1] or (limits[0] > 0 and limits[1] > LARGEST_REDSHIFT and "mass" not in name):
-            raise UserError(
-                f"{path}: [population.ranges] {name} = {limits}; needs two different values, redshifts up to"
-                f" {LARGEST_REDSHIFT:g}"
-            )
+        if limits[0] == limits[1]:
+            raise UserError(f"{path}: [population.ranges] {name} = {limits}; needs two different values")
     completeness = options.get("completeness", "training")
     if completeness not in ("training", "none"):
         raise UserError(f"{path}: [population] completeness = {completeness!r}; must be training or none")

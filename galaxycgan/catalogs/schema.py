@@ -9,6 +9,9 @@ import numpy as np
 SCHEMA = "galaxycgan-store"
 SCHEMA_VERSION = 1
 
+#: Versions of HDF5's file format that a store is written in: the older one limits an attribute, such as provenance, and
+#: the description of all columns to 64 kB.
+HDF5_VERSIONS = ("v108", "v110")
 #: What stands for "no value" in integer columns where a file format or a plain array has no mask.
 MISSING_INT = np.iinfo(np.int64).min
 
@@ -120,6 +123,13 @@ def is_measured(name, bands):
     """Tell whether a synthetic catalog has a measured column of this name."""
     prefix, _, band = name.rpartition("_")
     return name in MEASURED or (prefix in _BAND_COLUMNS and band in bands)
+
+
+def free_name(name, taken, suffix="_original"):
+    """Return a name with a suffix, again and again where it takes that, that is none of those taken."""
+    while name in taken:
+        name += suffix
+    return name
 
 
 def _is_magnitude(name):

@@ -135,7 +135,8 @@ class GalaxyStore:
     def column(self, name):
         """Return one catalog column as a plain array [n], without unit.
 
-        Missing values are NaN in floats, `schema.MISSING_INT` in integers, False in flags, '' in text.
+        Missing values are NaN in floats, `schema.MISSING_INT` in integers, '' in text. A flag that has any comes as a
+        masked array, False below the mask.
         """
         if name not in self.columns:
             raise UserError(f"{self.path}: no column '{name}' in the catalog; it has {', '.join(self.columns)}")
@@ -145,15 +146,18 @@ class GalaxyStore:
             if values.dtype.kind in "iu":
                 values = values.astype(np.int64)
             if f"{name}.mask" in catalog.dtype.names:
-                values[catalog[f"{name}.mask"]] = MISSING_INT if values.dtype.kind == "i" else False
+                mask = catalog[f"{name}.mask"]
+                values[mask] = MISSING_INT if values.dtype.kind == "i" else False
+                if values.dtype.kind == "b" and mask.any():
+                    return np.ma.MaskedArray(values, mask)
         return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
 
     def labels(self, names):
-        """Return numeric columns as float64 [n, name]; a missing integer is NaN."""
+        """Return numeric columns as float64 [n, name]; a missing integer or flag is NaN."""
         columns = []
         for name in names:
             column = self.column(name)
-            values = column.astype(np.float64)
+            values = np.ma.filled(column.astype(np.float64), np.nan)
             columns.append(np.where(column == MISSING_INT, np.nan, values) if column.dtype.kind == "i" else values)
         return np.stack(columns, 1)
 

@@ -8,7 +8,8 @@ import pandas as pd
 from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 
-from galaxycgan.catalogs.schema import LEGAL_LABELS, describe
+from galaxycgan.catalogs.columns import EXACT_IN_FLOAT
+from galaxycgan.catalogs.schema import LEGAL_LABELS, describe, free_name
 from galaxycgan.catalogs.table_files import read_raw
 from galaxycgan.errors import UserError, first_few
 
@@ -17,6 +18,8 @@ RESERVED = ("labelled", "kept")
 ID_COLUMNS = ("HSC_id", "COSMOS_id")
 #: Columns that are of no use in another unit than the schema's.
 NEED_UNIT = ("ra", "dec", "sep", "log_mass")
+#: A store keeps under a column's name and this which of its values are missing.
+MASK = ".mask"
 WORDS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True}
 WORDS |= {"false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}
 
@@ -103,7 +106,7 @@ def read_table(path, mapping, *, option="--table", bands=()):
     """
     raw = read_raw(path, option, [mapping.get(name, name) for name in ID_COLUMNS])
     mapping = {name: source for name, source in raw.columns.items() if source not in mapping.values()} | mapping
-    new = _training_names(raw.frame, mapping, path)
+    new, notes = _training_names(raw.frame, mapping, path)
     frame = raw.frame.set_axis(list(new.values()), axis=1)
     for name in ID_COLUMNS:
         if name in frame:
@@ -111,7 +114,9 @@ def read_table(path, mapping, *, option="--table", bands=()):
     if "selected" in frame:
         frame["selected"] = _flags(frame["selected"], path, "selected")
     units = {new[name]: unit for name, unit in raw.units.items()}
-    notes = [f"column {name} has several values in a row: left out" for name in raw.left_out]
+    notes += [f"column {name} has several values in a row: left out" for name in raw.left_out]
+    for name in [name for name in frame if name in units or name in NEED_UNIT]:
+        notes += _to_float(frame, name, units, path)
     for name in list(units):
         notes += _to_schema_unit(frame, name, units, bands, path)
     descriptions = {new[name]: text for name, text in raw.descriptions.items()}
@@ -121,17 +126,22 @@ def read_table(path, mapping, *, option="--table", bands=()):
 
 
 def _training_names(frame, mapping, path):
-    """Return {name in the file: training name}; a column whose name is taken gets ``_original`` appended."""
+    """Return {name in the file: training name}, and notes; a name that is taken gets ``_original`` appended."""
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
         raise UserError(f"{path}: column '{repeated[0]}' comes twice")
     to_training = {source: name for name, source in mapping.items()}
     require(frame, to_training, path)
-    taken = set(mapping) | set(RESERVED)
-    return {
-        name: to_training.get(name) or (f"{name}_original" if name in taken else name)
-        for name in map(str, frame.columns)
-    }
+    wanted = {*mapping, *RESERVED}
+    taken, names, notes = wanted.union(map(str, frame.columns)), {}, []
+    for source in map(str, frame.columns):
+        name = to_training.get(source) or (free_name(source, taken) if source in wanted else source)
+        if name.endswith(MASK):
+            name = free_name(f"{name.removesuffix(MASK)}_mask", taken)
+            notes.append(f"column {source} is called {name}: names with {MASK} at the end tell what is missing")
+        names[source] = name
+        taken.add(name)
+    return names, notes
 
 
 def require(frame, names, path, way_out=""):
@@ -205,6 +215,21 @@ def numbers(frame, name, path):
             f" ({len(bad)} such rows)"
         )
     return values.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _to_float(frame, name, units, path):
+    """Turn integers that have a unit into floats, as Astropy has all quantities; return notes on those that can't be.
+
+    Ids have no unit, whatever the file says.
+    """
+    column = frame[name]
+    if name in ID_COLUMNS or not pd.api.types.is_integer_dtype(column):
+        return []
+    if ((column > EXACT_IN_FLOAT) | (column < -EXACT_IN_FLOAT)).any():
+        unit = units.pop(name, None)
+        return [f"column {name} has integers beyond 2^53: kept as they are, without the unit {unit}"] if unit else []
+    frame[name] = numbers(frame, name, path)
+    return []
 
 
 def _to_schema_unit(frame, name, units, bands, path):

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.units import Quantity
 
 from galaxycgan.catalogs.header import NO_SPLIT, split_of
-from galaxycgan.catalogs.schema import SCHEMA, SCHEMA_VERSION
+from galaxycgan.catalogs.schema import HDF5_VERSIONS, SCHEMA, SCHEMA_VERSION
 from galaxycgan.catalogs.streaming import Flusher
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path
@@ -52,8 +52,7 @@ class StoreWriter:
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
             stack.enter_context(_plain_write_errors(self.path))
-            # Version 1.8 of the file format: the older one limits an attribute, such as provenance, to 64 kB.
-            self._file = stack.enter_context(_closing_once(h5py.File(temporary, "w", libver=("v108", "v110"))))
+            self._file = stack.enter_context(_closing_once(h5py.File(temporary, "w", libver=HDF5_VERSIONS)))
             self._hasher = stack.enter_context(ThreadPoolExecutor(1))
             self._flusher = stack.enter_context(Flusher(self._file.id.get_vfd_handle()))
             self._stack = stack.pop_all()

@@ -53,8 +53,11 @@ def classify(config, context):
                 probability[first : first + CHUNK] = probabilities(network, state, images).numpy()
                 progress.at(min(first + CHUNK, store.n))
         table = _table(store, probability, state, model_sha256, context.created)
+    hdus = fits.HDUList([fits.PrimaryHDU(), table])
+    hdus.update_extend()  # writing does so too, after the checksum
+    hdus[0].add_checksum(when=context.created)
     with atomic_path(out) as temporary:
-        fits.HDUList([fits.PrimaryHDU(), table]).writeto(temporary, checksum=False, output_verify="exception")
+        hdus.writeto(temporary, checksum=False, output_verify="exception")
     called = int((probability >= state["threshold"]).sum())
     context.say(
         f"{out}: {len(probability):,} galaxies for '{state['target']}'; {called:,} at p >= {state['threshold']:.3f}, "

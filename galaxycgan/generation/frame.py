@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS, WcsError
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from galaxycgan.errors import UserError
@@ -46,7 +47,7 @@ class Frame:
         self._at = self._find(hdu)
         self.header = self._hdus[self._at].header
         self.pixels = np.array(self._hdus[self._at].data, dtype=np.float64)
-        self.wcs = _sky_coordinates(self.header)
+        self.wcs = _sky_coordinates(self.header, self._hdus)
 
     def _find(self, hdu):
         """Return the number of the HDU."""
@@ -156,20 +157,26 @@ class Frame:
         new = kind(pixels.astype(np.float64 if wide else np.float32), header=header)
         for keyword, value, comment in cards:
             new.header[keyword] = (value, comment)
-        new.add_checksum(when=created)
         self._hdus[self._at] = new
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            self._hdus.writeto(file, output_verify="silentfix")
+        self._hdus.update_extend()  # writing does so too, after the checksum
+        try:
+            new.verify("silentfix")
+            new.add_checksum(when=created)
+            with atomic_path(path) as temporary, open(temporary, "wb") as file:
+                self._hdus.writeto(file, output_verify="silentfix+exception")
+        except fits.VerifyError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{self.path}: its header is no FITS and can't be mended: {reason}") from None
 
 
-def _sky_coordinates(header):
+def _sky_coordinates(header, hdus):
     """Return a header's celestial WCS, the primary or else the first alternate one (key A to Z); None without one."""
     for key in (" ", *string.ascii_uppercase):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FITSFixedWarning)  # a date or unit written otherwise, for each key
-                wcs = WCS(header, key=key).celestial
-        except KeyError:  # none of this key, though the header may have others
+                warnings.simplefilter("ignore", AstropyWarning)  # a date or unit written otherwise, for each key
+                wcs = WCS(header, fobj=hdus, key=key).celestial  # the file, as distortions may lie in other HDUs
+        except (KeyError, ValueError, MemoryError, WcsError):  # none of this key, or a broken one
             continue
         if wcs.naxis == 2 and wcs.has_celestial:
             return wcs

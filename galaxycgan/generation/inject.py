@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxycgan.catalogs.export import ascii_text
 from galaxycgan.catalogs.schema import illegal
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.catalogs.suffixes import check_suffix
@@ -55,14 +56,15 @@ def inject(config, context):
         facts["flux_frame"] = np.array([aperture_sum(frame.pixels, *at) for at in facts.pop("apertures")]) / factor
         cards = [
             ("NINJECT", len(rows), "synthetic galaxies added by galaxycgan"),
-            ("INJCAT", catalog.path.name, "catalog that they are from"),
+            ("INJCAT", ascii_text(catalog.path.name), "catalog that they are from"),
             ("INJID", catalog.fingerprint[:32], "its STOREID, first half"),
             ("INJBAND", band, "band"),
             ("INJSEED", config.seed, "seed of positions and photon noise"),
         ]
         facts["ra"], facts["dec"] = frame.to_sky(x, y)
+        # First what may fail: headers of frames hold all sorts of things.
+        frame.write(out, frame.pixels + counts, cards, context.created)
         write_truth(truth_path, catalog, band, rows, facts, cards, context.created)
-    frame.write(out, frame.pixels + counts, cards, context.created)
     context.say(f"{out}: {len(rows):,} galaxies added in {band}; what was added where: {truth_path}")
 
 

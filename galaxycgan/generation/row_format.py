@@ -1,12 +1,12 @@
 """How a row of a synthetic catalog lies in the store: types, units and order of columns. Knows no image."""
 
-import io
-
-import h5py
 import numpy as np
 from astropy.table import QTable
 
+from galaxycgan.catalogs.fits import MOST_COLUMNS
+from galaxycgan.catalogs.fits_table import PLACES, file_in_memory
 from galaxycgan.catalogs.schema import describe
+from galaxycgan.errors import UserError
 
 
 class RowFormat:
@@ -42,6 +42,12 @@ class RowFormat:
         table["seed"] = np.zeros(len(table), np.int64)
         for name in [] if extra is None else extra.colnames:
             table[name] = extra[name][few]
+        most = MOST_COLUMNS - len(PLACES)
+        if len(table.colnames) > most:
+            raise UserError(
+                f"--table: with its {len(extra.colnames):,} other columns the catalog would have"
+                f" {len(table.colnames):,}, but FITS has room for {most}; leave out those that you don't need"
+            )
         self._dtype, self.meta = _serialised(table)[1:]
         if extra is not None:
             self._parts = _serialised(extra)[0]
@@ -84,6 +90,6 @@ def _telling_rows(extra):
 
 def _serialised(table):
     """Return a table as the store keeps it: structured array [n], its dtype, and the lines of its description."""
-    with h5py.File(io.BytesIO(), "w") as file:
+    with file_in_memory("--table") as file:
         table.write(file, format="hdf5", path="table", serialize_meta=True)
         return file["table"][()], file["table"].dtype, file["table.__table_column_meta__"][()]
