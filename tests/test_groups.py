@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -236,6 +237,61 @@ def test_a_driver_runs_no_more_at_once_than_it_may(here, monkeypatch):
     assert max(most) == 2
 
 
+def test_a_job_whose_process_dies_at_its_start_has_failed_and_the_others_go_on(here, monkeypatch):
+    monkeypatch.setattr(door.launch, "run_here", lambda fresh, records: 0)
+    array("seed=0,1")
+    jobs = [JobDirectory(f"sweep/seed={seed}/job") for seed in (0, 1)]
+    where = {"host": os.uname().nodename, "pid": os.getpid(), "pid_start": process_start(os.getpid()), "driver": True}
+    for job in jobs:
+        job.write_submission(job.submission() | {"cluster": "local"} | where)
+
+    def begin(directory, cwd):
+        return subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(3)"])
+
+    one = driver.Driver(Group("sweep/array"), jobs[0].submission()["group_attempt"], 1, begin)
+    running = threading.Thread(target=one.run, daemon=True)
+    running.start()
+    running.join(30)
+    assert not running.is_alive()
+    assert {observe(job).state for job in jobs} == {"failed"}
+    assert observe(jobs[1]).reason == "its process ended before the job began (exit code 3); see the log"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_an_array_in_this_process_stops_all_of_it(here, monkeypatch, number):
+    ran = []
+
+    def stage(options, context):
+        ran.append(options.seed)
+        if options.seed == 1:
+            signal.raise_signal(number)
+        context.check()
+
+    monkeypatch.setattr(config, "load", lambda name: stage)
+    before = signal.getsignal(number)
+    assert array("seed=0..3") == 75
+    assert ran == [0, 1]
+    states = [observe(JobDirectory(f"sweep/seed={seed}/job")).state for seed in range(4)]
+    assert states == ["done", "stopped", "stopped", "stopped"]
+    assert signal.getsignal(number) is before
+
+
+def test_one_job_of_an_array_in_this_process_can_be_cancelled(here, monkeypatch):
+    ran = []
+
+    def stage(options, context):
+        ran.append(options.seed)
+        if options.seed == 1:
+            job = JobDirectory("sweep/seed=1/job")
+            job.write_submission(job.submission() | {"cancelled": "now"})
+            signal.raise_signal(signal.SIGTERM)
+        context.check()
+
+    monkeypatch.setattr(config, "load", lambda name: stage)
+    assert array("seed=0..2") == 75
+    assert ran == [0, 1, 2]
+
+
 @pytest.mark.slow
 def test_a_local_array_and_a_pipeline_run_detached_and_can_be_cancelled(here):
     survey = write_survey(here / "raw")
@@ -357,6 +413,85 @@ def test_a_child_refuses_input_that_is_not_complete_or_not_this_pipelines(here, 
     assert "was changed or removed since" in refused()
 
 
+def run_names(calls):
+    """Return the stages that ran, and whether each was to overwrite; forget them."""
+    found = [(name, options.overwrite) for name, options in calls]
+    calls.clear()
+    return found
+
+
+def test_a_checkpoint_that_a_finished_run_no_longer_needs_may_go(here, calls, capsys):
+    pipeline()
+    assert len(run_names(calls)) > 1
+    (Path("out/train_gan") / "checkpoint.pt").write_text("weights\n")
+    pipeline()
+    (Path("out/train_gan") / "checkpoint.pt").unlink()
+    pipeline()
+    assert run_names(calls) == []
+
+
+def test_what_reads_a_result_that_was_overwritten_meanwhile_is_overwritten_too(here, calls, capsys):
+    pipeline()
+    options = config.TrainGan(store="s.h5", run="out/train_gan", overwrite=True)
+    door.submit("train_gan", options, config.Submit(cluster="debug"))
+    calls.clear()
+    assert door.main(["pipeline", "--recipe", "p.toml", "--cluster", "debug", "--dry-run"]) == 0
+    assert "generate                 out/generate: would be started" in capsys.readouterr().out
+    assert pipeline() == 0
+    assert run_names(calls) == [("generate", True), ("classify", True)]
+    assert pipeline() == 0
+    assert not calls
+    door.submit("train_gan", options, config.Submit(cluster="debug"))
+    calls.bad = "Generate("
+    assert pipeline() == 1
+    calls.bad = None
+    calls.clear()
+    assert pipeline() == 0  # what did not come to overwrite still has to
+    assert run_names(calls) == [("generate", True), ("classify", True)]
+
+
+def test_what_reads_a_result_that_is_another_meanwhile_is_made_anew(here, calls):
+    pipeline()
+    Path("s.h5").write_text("other galaxies")
+    alone(run="out/train_gan", seed=0)
+    calls.clear()
+    assert pipeline() == 0
+    again = ["generate", "train_classifier", "train_classifier", "classify"]
+    assert run_names(calls) == [(name, False) for name in again]
+    assert pipeline() == 0
+    assert not calls
+
+
+def test_a_result_that_was_changed_is_made_again_by_its_pipeline_and_so_is_what_reads_it(here, calls):
+    pipeline()
+    calls.clear()
+    Path("out/train_gan/notes.txt").write_text("of the user\n")
+    assert pipeline() == 0
+    assert not calls
+    Path("out/train_gan/result.txt").write_text("something else\n")
+    assert pipeline() == 0
+    assert [name for name, _ in run_names(calls)] == ["train_gan", "generate", "classify"]
+
+
+def test_parts_that_all_write_one_file_are_not_held_against_each_other(here, calls):
+    Path("t.h5").touch()
+    text = "[study]\nstore='s.h5'\ntest='t.h5'\nparts=2\narray={part=[0,1]}\n[classify]\nstore='s.h5'\nmodel='@study'\n"
+    assert pipeline(text) == 0
+    calls.clear()
+    assert pipeline(text) == 0
+    assert not calls
+    done = Path("runs/p/study/fraction=1/seed=0/done.json")
+    done.parent.mkdir(parents=True)
+    done.touch()
+    for gone in (Path("runs/p/study/result.txt"), done):
+        gone.unlink()
+        assert pipeline(text) == 0
+        done.touch()
+        assert [name for name, _ in run_names(calls)] == ["study", "study", "classify"]
+        assert pipeline(text) == 0
+        calls.clear()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -423,10 +558,65 @@ def test_a_graph_is_drawn_below_the_last_parent():
 # What a job refuses to start with, and what it notes
 
 
-def alone(**how):
+def alone(run="run", seed=3, **how):
     """Submit train_gan in this process; return the exit code and the job directory."""
-    options = config.TrainGan(store="s.h5", run="run", seed=3)
-    return door.submit("train_gan", options, config.Submit(cluster="debug", **how)), JobDirectory("run/job")
+    options = config.TrainGan(store="s.h5", run=run, seed=seed)
+    return door.submit("train_gan", options, config.Submit(cluster="debug", **how)), JobDirectory(f"{run}/job")
+
+
+def test_a_result_that_was_removed_or_changed_is_made_again_and_a_file_beside_it_is_no_change(here, calls):
+    alone()
+    Path("run/notes.txt").write_text("of the user\n")
+    alone()
+    assert len(calls) == 1
+    Path("run/result.txt").unlink()
+    alone()
+    assert len(calls) == 2
+    Path("run/result.txt").write_text("something else\n")
+    alone()
+    assert len(calls) == 3
+
+
+def test_marks_leave_out_hidden_files_and_those_that_vanish_meanwhile(here, monkeypatch):
+    before = marks.stamp(here)
+    Path(".catalog.h5.host.7.part").touch()
+    Path(".nfs0001").touch()
+    assert marks.stamp(here) == before
+    Path("vanished").symlink_to("nowhere")
+    monkeypatch.setattr(Path, "is_file", lambda path: path != here)
+    assert marks.stamp(here) == before
+
+
+def test_a_line_that_a_full_disk_has_torn_stops_no_later_start(here, calls):
+    _, job = alone()
+    path = job.path / "starts.jsonl"
+    path.write_bytes(path.read_bytes()[:-50])
+    for noted in (1, 2):
+        assert Job.of(job).run() == 0
+        assert len(job.starts()) == noted
+
+
+def test_a_job_that_cannot_take_its_notes_says_that_it_failed(here, calls, monkeypatch):
+    def broken(job, record):
+        raise OSError("stale file handle")
+
+    monkeypatch.setattr(JobDirectory, "note_start", broken)
+    code, job = alone()
+    assert code == 1
+    assert (job.state()["state"], job.state()["reason"]) == ("failed", "OSError: stale file handle")
+    assert not calls
+
+
+def test_a_job_of_one_process_forgets_that_its_submitter_was_one_of_several(here, calls, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, job = alone()
+    assert (code, job.state()["state"]) == (0, "done")
+    assert "WORLD_SIZE" not in os.environ
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("RANK", "1")
+    machine.join_ranks()
+    assert machine.rank() == 0
 
 
 @pytest.mark.parametrize("changed", ["code", "input"])
@@ -521,6 +711,8 @@ def test_a_container_becomes_the_command_that_starts_python(here):
 def test_slurms_words_for_limits_and_gpus_are_understood():
     assert [minutes(text) for text in ("30:00", "2:00:00", "1-00:30:00", "UNLIMITED")] == [30, 120, 1470, None]
     assert [gpus(text) for text in ("gpu:4", "gpu:a100:4(S:0-1),nvme:1", "(null)", "gpu:a:2,gpu:b:1")] == [4, 4, 0, 3]
+    texts = ("gpu:1g.10gb:7", "gpu:2080ti:4", "gpu:3090:8(S:0,1),nvme:1", "gpu", "craynetwork:4,gpu:tesla")
+    assert [gpus(text) for text in texts] == [7, 4, 8, 1, 1]
 
 
 def test_a_killed_driver_is_found_out_and_the_same_command_goes_on(here):

@@ -1,8 +1,12 @@
 """Morphology is statmorph's, only sooner, and what fails is counted."""
 
+import concurrent.futures
+import signal
+
 import numpy as np
 import pytest
 
+from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.evaluation import morphology
 
 
@@ -73,3 +77,35 @@ def test_several_processes_give_the_numbers_of_one(monkeypatch):
         assert counts == their_counts
         assert all(np.array_equal(a[name], b[name], equal_nan=True) for name in a)
     assert seen[-1] == 8
+
+
+def test_workers_leave_the_warning_of_slurm_to_their_parent():
+    numbers = (signal.SIGUSR2, signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        morphology._start_worker()
+        assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN, signal.SIG_IGN, signal.SIG_DFL]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_worker_that_dies_where_a_stop_was_asked_for_is_no_lack_of_memory(monkeypatch, asked):
+    class Broken:
+        def __init__(self, *about):
+            pass
+
+        def map(self, function, chunks):
+            raise concurrent.futures.process.BrokenProcessPool
+
+        def shutdown(self, cancel_futures):
+            pass
+
+    def check():
+        if asked:
+            raise Interrupted
+
+    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Broken)
+    with pytest.raises(Interrupted if asked else UserError):
+        list(morphology._mapped([1, 2], 2, check))

@@ -214,9 +214,20 @@ def test_a_process_of_another_machine_is_not_called_dead(here):
     assert local.alive({"host": "elsewhere", "pid": 1, "pid_start": "x"}) is None
 
 
-def test_a_job_that_never_ends_on_request_is_killed():
+def test_a_machine_that_got_another_name_still_knows_that_a_process_is_gone(here):
+    process = subprocess.Popen(["true"])
+    start = process_start(os.getpid())
+    process.wait()
+    where = {"host": "as it was called before", "pid": process.pid}
+    assert local.alive(where | {"pid_start": start}) is False
+    assert local.alive(where | {"pid_start": "00000000-7"}) is None
+    assert local.alive(where | {"pid_start": start, "pid": os.getpid()}) is True
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_job_that_never_ends_on_request_is_killed(leads):
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=leads)
     process.stdout.readline()
     where = {"pid": process.pid, "pid_start": process_start(process.pid), "host": os.uname().nodename}
     assert local.stop(where, patience_s=0.3) is False
@@ -304,6 +315,26 @@ def test_out_of_time_a_stage_that_keeps_nothing_fails_and_is_not_queued_for_ever
         signal.signal(signal.SIGUSR2, before)
 
 
+def test_a_job_that_is_cancelled_while_it_saves_is_not_queued_again(here, stage, monkeypatch):
+    queued = []
+
+    def warned_then_cancelled(options, context):
+        signal.raise_signal(signal.SIGUSR2)
+        job = JobDirectory("run/job")
+        job.write_submission(job.submission() | {"cancelled": "now"})
+        signal.raise_signal(signal.SIGTERM)
+        raise Interrupted
+
+    stage(warned_then_cancelled)
+    monkeypatch.setattr(jobs, "slurm_job_id", lambda: "7")
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: queued.append(number))
+    try:
+        code, job = debug()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert (code, job.state()["state"], queued) == (75, "stopped", [])
+
+
 @pytest.mark.parametrize("shards, shard, merge, kept", [(1, -1, 0, 0), (4, -1, 0, 1), (4, 2, 0, 0), (4, -1, 1, 0)])
 def test_a_catalog_keeps_the_shards_that_are_whole(shards, shard, merge, kept):
     options = dataclasses.asdict(config.Generate(shards=shards, shard=shard, merge=bool(merge)))
@@ -354,6 +385,22 @@ def test_a_job_that_runs_again_overwrites_only_once(here, stage):
     debug()
     debug(overwrite=True)
     Job.of(JobDirectory("run/job")).run()  # as Slurm does after a lost node
+    assert seen == [False, True, False]
+
+
+def test_a_job_that_ended_before_its_stage_was_called_overwrites_when_it_runs_again(here, stage, monkeypatch):
+    seen = []
+    stage(lambda options, context: seen.append(options.overwrite))
+    debug()
+    with monkeypatch.context() as patch:
+        patch.setattr(guard, "check_start", lambda *about: signal.raise_signal(signal.SIGUSR2))
+        signal.pthread_sigmask(signal.SIG_BLOCK, ready.HELD)
+        try:
+            assert debug(overwrite=True)[0] == 75
+        finally:
+            ready.release()
+    for _ in range(2):
+        assert Job.of(JobDirectory("run/job")).run() == 0
     assert seen == [False, True, False]
 
 
@@ -500,6 +547,26 @@ def test_a_profile_becomes_what_submitit_takes(here):
     assert {"--cpus-per-task=4", "--kill-on-bad-exit=1", "--output=/a/100%%/log.txt"} <= set(asked["srun_args"])
     assert asked["additional_parameters"]["exclusive"] is True
     assert "account" not in asked
+    # whatever SUBMITIT_PREEMPT_SIGNAL says here or on the node
+    assert asked["additional_parameters"]["signal"] == "USR2@120"
+    assert "SUBMITIT_PREEMPT_SIGNAL=USR2" in asked["setup"][-1]
+
+
+def test_what_a_profile_says_no_to_is_not_asked_for(here):
+    profile = Profile(additional={"no-requeue": True, "exclusive": False})
+    asked = slurm.parameters(profile, "train_gan", Path("/a/log.txt"))["additional_parameters"]
+    assert asked["no-requeue"] is True
+    assert not {"requeue", "exclusive"} & set(asked)
+
+
+def test_a_path_in_which_slurm_would_replace_something_is_refused(here, monkeypatch):
+    Path("s.h5").touch()
+    monkeypatch.setattr(door, "choose_cluster", lambda name: ("slurm", ""))
+    monkeypatch.setattr(door, "_ask_slurm_first", lambda plan: None)
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: name)
+    with pytest.raises(UserError, match="r50%job/job/slurm: Slurm and submitit replace % in paths"):
+        door.submit("train_gan", config.TrainGan(store="s.h5", run="r50%job"), config.Submit())
+    assert not Path("r50%job").exists()
 
 
 def test_a_submission_from_inside_a_job_hides_that_job(monkeypatch):

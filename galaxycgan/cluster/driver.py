@@ -12,7 +12,7 @@ from galaxycgan.cluster import local
 from galaxycgan.cluster.group import Group
 from galaxycgan.cluster.jobs import Job, now
 from galaxycgan.cluster.observe import observe
-from galaxycgan.errors import EXIT_STOPPED
+from galaxycgan.errors import EXIT_FAILED, EXIT_STOPPED
 
 #: Seconds between looks at what runs.
 LOOK_S = 0.1
@@ -30,13 +30,15 @@ class Driver:
         Jobs at once.
     begin : callable
         Takes a `JobDirectory` and its working directory, starts the job, returns something with ``poll()``.
+    stop : threading.Event, optional
+        Set when all shall save and end.
     """
 
-    def __init__(self, group, attempt, max_jobs, begin=local.start):
+    def __init__(self, group, attempt, max_jobs, begin=local.start, stop=None):
         self.members = group.members()
         self.waiting = [m for m in self.members if m["job"].submission().get("group_attempt") == attempt]
         self.running, self.max_jobs, self.begin = {}, max_jobs, begin
-        self.stop = threading.Event()
+        self.stop, self.begun = stop or threading.Event(), {}
 
     def run(self):
         """Run all jobs; return when none is left.
@@ -49,10 +51,22 @@ class Driver:
         while self.waiting or self.running:
             if self.stop.is_set():
                 return self._stop_all()
-            self.running = {name: process for name, process in self.running.items() if process.poll() is None}
+            self._let_go()
             self._start_what_can()
             time.sleep(LOOK_S)
         return 0
+
+    def _let_go(self):
+        """Take from the list what has ended; tell of a job that could not do so itself, for it died at its start."""
+        for name, code in [(name, process.poll()) for name, process in self.running.items()]:
+            if code is None:
+                continue
+            del self.running[name]
+            job, attempt = self.begun[name]
+            submitted = job.submission()["attempt"]
+            if submitted == attempt and job.state().get("attempt") != attempt:
+                reason = f"its process ended before the job began (exit code {code}); see the log"
+                _end(job, "failed", reason, EXIT_FAILED)
 
     def _start_what_can(self):
         """Start jobs whose parents are done, and take from the list those that can't run any more."""
@@ -66,7 +80,9 @@ class Driver:
                     self._give_up(member, "cancelled")
                     continue
                 self.waiting.remove(member)
-                self.running[member["name"]] = self.begin(member["job"], member["job"].submission()["cwd"])
+                submission = member["job"].submission()
+                self.begun[member["name"]] = (member["job"], submission["attempt"])
+                self.running[member["name"]] = self.begin(member["job"], submission["cwd"])
 
     def _others(self):
         """Return how many jobs of an earlier submission's driver have not ended: it may start them at any time."""
@@ -88,10 +104,7 @@ class Driver:
 
     def _give_up(self, member, reason):
         self.waiting.remove(member)
-        member["job"].update_state(
-            state="stopped", attempt=member["job"].submission()["attempt"], reason=reason, finished=now(),
-            exit_code=EXIT_STOPPED,
-        )  # fmt: skip
+        _end(member["job"], "stopped", reason, EXIT_STOPPED)
 
     def _stop_all(self):
         """Ask what runs to save and stop; let nothing else start."""
@@ -108,11 +121,18 @@ class Driver:
         return EXIT_STOPPED
 
 
+def _end(job, state, reason, exit_code):
+    attempt = job.submission()["attempt"]
+    job.update_state(state=state, attempt=attempt, reason=reason, finished=now(), exit_code=exit_code)
+
+
 class Here:
     """A job that is run in this process: over as soon as it has begun."""
 
-    def __init__(self, directory, cwd):
-        self.code = Job.of(directory).run()
+    def __init__(self, directory, cwd, stop=None):
+        self.code = Job.of(directory).run(stop)
+        if stop and directory.submission().get("cancelled"):
+            stop.clear()  # `galaxycgan cancel` meant this one; of others that it means it has made a note, too
 
     def poll(self):
         """Return the exit code."""

@@ -45,8 +45,8 @@ def _check_parent(parent):
     if submission["stage"] != parent["stage"] or others or submission["created"] != parent["created"]:
         what = first_few(others, 2) or f"submitted {submission['created']}, not {parent['created']}"
         raise UserError(f"{result}: is not what {name} of this pipeline makes: {what}; submit the pipeline again")
-    if state.get("result") and marks.stamp(result) != state["result"]:
-        raise UserError(f"{result}: was changed or removed since {name} made it; submit the pipeline again")
+    if file := marks.changed(result, state.get("result", {})):
+        raise UserError(f"{file}: was changed or removed since {name} made it; submit the pipeline again")
 
 
 def _check_code(submission, earlier):

@@ -7,6 +7,7 @@ original pickle may run any number of times: after a time limit, a requeue, a lo
 import contextlib
 import dataclasses
 import datetime
+import functools
 import os
 import shutil
 import signal
@@ -95,8 +96,13 @@ class Job:
 
         return DelayedSubmission(dataclasses.replace(self))
 
-    def run(self):
+    def run(self, stop=None):
         """Run the stage, keeping state.json and the log.
+
+        Parameters
+        ----------
+        stop : threading.Event, optional
+            Makes the job save and end when set, as signals do; these set it, too.
 
         Returns
         -------
@@ -116,14 +122,7 @@ class Job:
             if submission.get("attempt") != self.attempt:
                 print(f"{self.directory}: submitted anew since this job was queued; nothing to do", flush=True)
                 return 0
-            earlier = directory.state()
-            try:
-                self._start(directory, earlier)
-                guard.check_start(directory, submission, earlier)
-                self._note(directory)
-            except UserError as error:
-                return _mistaken(directory, error)
-            return self._run_stage(directory, restarted=earlier.get("attempt") == self.attempt)
+            return self._run_stage(directory, submission, stop)
 
     def _follow_first_rank(self, directory):
         """Run the stage as one of several processes: the first one keeps state.json and asks for the next start.
@@ -132,10 +131,9 @@ class Job:
         """
         from galaxycgan.context import Context
 
-        again = directory.state().get("attempt") == self.attempt and directory.state().get("starts", 0) > 1
         context = Context(created=self.created)
         with stopping_signals(context), contextlib.suppress(Interrupted):
-            self._call_stage(again, context)
+            self._load_stage(directory.state())(context)
         return 0
 
     def _take_over(self, directory, held):
@@ -158,6 +156,7 @@ class Job:
         directory.update_state(
             state="running", attempt=self.attempt, starts=starts, started=now(), finished=None, exit_code=None,
             reason="", host=host, pid=os.getpid(), pid_start=process_start(os.getpid()), job_id=slurm_job,
+            called=before.get("called") if same else None,
             code=before["code"] if same and before.get("code") else marks.code_mark(),
         )  # fmt: skip
 
@@ -183,22 +182,37 @@ class Job:
             }
         )
 
-    def _call_stage(self, restarted, context):
-        options = dict(self.options)
-        if restarted and self.stage in stages.KEEP_PROGRESS:
-            options["overwrite"] = False  # the first start has cleared away; what lies there now is to go on from
-        config.load(self.stage)(config.COMMANDS[self.stage][0](**options), context)
+    def _load_stage(self, state):
+        """Import the stage; return it as a function of the context.
 
-    def _run_stage(self, directory, restarted):
+        Parameters
+        ----------
+        state : dict
+            state.json, with the number of the start that first called the stage of this submission.
+        """
+        options = dict(self.options)
+        called = state.get("called") if state.get("attempt") == self.attempt else None
+        if called and called < state["starts"] and self.stage in stages.KEEP_PROGRESS:
+            options["overwrite"] = False  # an earlier start has cleared away; what lies there now is to go on from
+        return functools.partial(config.load(self.stage), config.COMMANDS[self.stage][0](**options))
+
+    def _run_stage(self, directory, submission, stop):
         from galaxycgan.context import Context
 
-        context = Context(created=self.created)
+        context = Context(created=self.created) if stop is None else Context(created=self.created, stop=stop)
         with stopping_signals(context) as requeue:
             try:
-                context.check()  # the imports of a stage may take longer than a preempted job has
-                self._call_stage(restarted, context)
+                earlier = directory.state()
+                self._start(directory, earlier)
+                guard.check_start(directory, submission, earlier)
+                self._note(directory)
+                state = directory.state()
+                stage = self._load_stage(state)
+                context.check()  # all this may take longer than a preempted job has
+                directory.update_state(called=state["called"] or state["starts"])
+                stage(context)
             except Interrupted:
-                return self._interrupted(directory, requeue())
+                return self._interrupted(directory, requeue)
             except UserError as error:
                 return _mistaken(directory, error)
             except KeyboardInterrupt:
@@ -210,11 +224,13 @@ class Job:
                 traceback.print_exc(file=sys.stdout)
                 sys.stdout.flush()
                 return EXIT_FAILED
-        _finish(directory, "done", 0, "", result=marks.stamp(result_of(directory)))
+        options = config.COMMANDS[self.stage][0](**self.options)
+        _finish(directory, "done", 0, "", result=stages.result_marks(self.stage, options))
         return 0
 
-    def _interrupted(self, directory, requeue):
+    def _interrupted(self, directory, how_to_requeue):
         """End a stage that has saved its state: to be queued again after Slurm's warning signal, else to rest."""
+        requeue = None if directory.submission().get("cancelled") else how_to_requeue()
         if requeue is None:
             print("stopped as asked, state saved", flush=True)
             _finish(directory, "stopped", EXIT_STOPPED, "asked to stop")

@@ -11,8 +11,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from galaxycgan.cluster import driver, group, local, marks, slurm, stages
-from galaxycgan.cluster.jobs import Job, now
+from galaxycgan.cluster import driver, group, local, machine, marks, slurm, stages
+from galaxycgan.cluster.jobs import Job, now, stopping_signals
 from galaxycgan.cluster.observe import ENDED, Observation, observe, worst
 from galaxycgan.cluster.rundir import JobDirectory
 from galaxycgan.errors import UserError
@@ -62,21 +62,48 @@ def prepare(plan):
 def survey(items):
     """Find out what of a plan is left to do: sets each item's `seen`.
 
-    What comes after something that has to be started has to be started too.
+    What comes after something that has to be started, or has not ended, has to be started too. Where the earlier stage
+    was overwritten, the later one is: without that it would refuse to replace what it made of the earlier result.
     """
-    view, starting = slurm.View(), set()
+    view, starting, going_on, overwritten = slurm.View(), set(), set(), set()
     for item in items:
-        wanted = dataclasses.asdict(item.task.options)
-        item.seen = standing(item.task, item.directory, wanted, item.inputs, view)
-        if item.seen and starting & set(item.batch.after):
-            if item.seen.state not in ENDED | {"pending"}:
-                raise UserError(
-                    f"{item.task.result}: is {item.seen.state} ({item.seen.where}), but what it reads is to be made "
-                    f"anew; galaxycgan cancel {item.task.result} first"
-                )
+        after = set(item.batch.after)
+        item.seen = standing(item.task, item.directory, dataclasses.asdict(item.task.options), item.inputs, view)
+        anew = bool(overwritten & after) or parents_anew(item.directory.submission())
+        if anew or starting & after or (going_on & after and item.seen and item.seen.state == "done"):
+            _refuse_running(item)
             item.seen = None
+        if item.seen is None and (anew or (after and _overwrite_left(item))):
+            item.task = dataclasses.replace(item.task, options=dataclasses.replace(item.task.options, overwrite=True))
+        if item.task.options.overwrite:
+            overwritten.add(item.batch.name)
         if item.seen is None:
             starting.add(item.batch.name)
+        elif item.seen.state not in ENDED:
+            going_on.add(item.batch.name)
+
+
+def _refuse_running(item):
+    if item.seen and item.seen.state not in ENDED | {"pending"}:
+        raise UserError(
+            f"{item.task.result}: is {item.seen.state} ({item.seen.where}), but what it reads is to be made "
+            f"anew; galaxycgan cancel {item.task.result} first"
+        )
+
+
+def _overwrite_left(item):
+    """Tell whether a stage that was to overwrite has ended before it did."""
+    submission, state = item.directory.submission(), item.directory.state()
+    cleared = state.get("state") == "done" or (state.get("called") and item.task.stage in stages.KEEP_PROGRESS)
+    return submission.get("config", {}).get("overwrite", False) and not cleared
+
+
+def parents_anew(submission):
+    """Tell whether an earlier stage whose result a job reads was overwritten since the job was submitted."""
+    return any(
+        JobDirectory(parent["job"]).submission().get("request", parent.get("request")) != parent.get("request")
+        for parent in submission.get("after", ())
+    )
 
 
 def standing(task, directory, wanted, inputs=None, view=None):
@@ -106,7 +133,18 @@ def standing(task, directory, wanted, inputs=None, view=None):
     if seen.state not in ENDED:
         return seen
     same = inputs is None or inputs == {name: submission["inputs"].get(name) for name in inputs}
-    return seen if seen.state == "done" and stages.is_there(task.stage, task.options) and same else None
+    there = stages.is_there(task.stage, task.options) and not marks.changed(
+        task.result, directory.state().get("result", {})
+    )
+    fresh = not parents_anew(submission) and _read_as_it_is(directory, submission)
+    return seen if seen.state == "done" and same and there and fresh else None
+
+
+def _read_as_it_is(directory, submission):
+    """Tell whether what earlier stages made lies there as it did when the job that read it last started."""
+    read = starts[-1].get("inputs", {}) if (starts := directory.starts()) else {}
+    records = [read[name] for name in submission.get("promised", ()) if name in read]
+    return not any(marks.changed(Path(record["path"]), record.get("marks", {})) for record in records)
 
 
 @contextlib.contextmanager
@@ -196,11 +234,12 @@ def _submission(item, items, cluster, how, earlier):
                 "job": str(parent.directory.path.absolute()),
                 "stage": parent.task.stage,
                 "config": dataclasses.asdict(parent.task.options),
-                "created": parent.directory.submission()["created"],
+                **{name: parent.directory.submission().get(name) for name in ("created", "request")},
             }
             for parent in parents
         ],
         "created": earlier.get("created") or created_now(),
+        "request": earlier.get("request") or os.urandom(8).hex(),  # two may be created in the same second
         "submitted": now(),
         "attempt": os.urandom(8).hex(),
         "cluster": cluster,
@@ -284,7 +323,13 @@ def _start_here(fresh, records, attempt):
 
 def run_here(fresh, records):
     """Run jobs in this process, one after the other; return their exit code as `worst` does."""
+    from galaxycgan.context import Context
+
+    machine.be_alone()
     if not records:
         return Job.of(fresh[0].directory).run()
-    driver.Driver(records, fresh[0].directory.submission()["group_attempt"], 1, begin=driver.Here).run()
+    context, attempt = Context(), fresh[0].directory.submission()["group_attempt"]
+    with stopping_signals(context):  # between jobs, too
+        begin = functools.partial(driver.Here, stop=context.stop)
+        driver.Driver(records, attempt, 1, begin, context.stop).run()
     return worst([observe(item.directory) for item in fresh])

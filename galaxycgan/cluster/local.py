@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 
-from galaxycgan.cluster.process import process_start
+from galaxycgan.cluster import machine
+from galaxycgan.cluster.process import process_start, same_boot
 from galaxycgan.cluster.rundir import JobDirectory
 
 #: Seconds between asking a process to save and stop, and killing it.
@@ -60,8 +61,8 @@ def alive(where):
     bool or None
         None where it runs, or ran, on another host.
     """
-    if where.get("host") != socket.gethostname():
-        return None
+    if where.get("host") != socket.gethostname() and not same_boot(where.get("pid_start")):
+        return None  # but a machine may have got another name meanwhile
     return bool(where.get("pid_start")) and process_start(where["pid"]) == where["pid_start"]
 
 
@@ -78,16 +79,26 @@ def stop(where, patience_s=KILL_AFTER_S):
     end = time.monotonic() + patience_s
     while alive(where):
         if time.monotonic() > end:
-            os.killpg(where["pid"], signal.SIGKILL)
+            _kill(where["pid"])
             return False
         time.sleep(0.05)
     return True
+
+
+def _kill(pid):
+    """Kill a process with its session, or alone where it leads none: a job that runs in a shell's process."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def main(arguments):
     """Run the job of the directory that is the one argument; return the exit code."""
     from galaxycgan.cluster.jobs import Job
 
+    machine.be_alone()
     return Job.of(JobDirectory(arguments[0])).run()
 
 

@@ -10,6 +10,9 @@ from galaxycgan.errors import UserError
 #: First port that ranks may meet at, and how many jobs of one node get different ones.
 FIRST_PORT, PORTS = 20_000, 20_000
 
+#: What torch.distributed reads of the environment.
+RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
 
 def cores():
     """Return the numbers of the cores that this process may run on."""
@@ -75,14 +78,21 @@ def rank():
     return int(os.environ.get("RANK", "0"))
 
 
+def be_alone():
+    """Forget what the environment says of several processes: it is of whoever submitted."""
+    for name in RANK_VARIABLES:
+        os.environ.pop(name, None)
+
+
 def join_ranks():
     """Export where this process stands among those of its Slurm job, as torch.distributed's ``env://`` wants it.
 
-    RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT, from submitit's environment; nothing
-    where the job is one process. The port follows from the job's number, so that two jobs on one node don't meet.
+    `RANK_VARIABLES`, from submitit's environment; nothing where the job is one process. The port follows from the
+    job's number, so that two jobs on one node don't meet.
     """
     from submitit import JobEnvironment
 
+    be_alone()
     try:
         here = JobEnvironment()
     except RuntimeError:

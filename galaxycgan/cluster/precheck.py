@@ -135,5 +135,5 @@ def remarks(profile):
 
 def gpus(text):
     """Return how many GPUs a node's GRES text such as ``gpu:a100:4(S:0-1),nvme:1`` names."""
-    found = re.findall(r"(?:^|,)gpu(?::[A-Za-z][^:,(]*)?:(\d+)", text)
-    return sum(map(int, found))
+    words = [word.split(":") for word in re.sub(r"\([^)]*\)", "", text).split(",")]
+    return sum(int(kind[-1]) if kind and kind[-1].isdigit() else 1 for name, *kind in words if name == "gpu")

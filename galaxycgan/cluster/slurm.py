@@ -67,6 +67,8 @@ def start(jobs, folder, name, profile, parents=(), throttle=0, behind=()):
     """
     if not shutil.which("sbatch") or not shutil.which("srun"):
         raise UserError("--cluster slurm: there is no sbatch and srun on this machine; use --cluster local")
+    if "%" in str(folder):
+        raise UserError(f"{folder}: Slurm and submitit replace % in paths; name a directory without it")
     chunks = split(jobs, most_elements() if len(jobs) > 1 else 1)
     throttles, turns = shares(throttle or profile.array_parallelism, len(chunks))
     numbers, arrays = [], []
@@ -165,7 +167,8 @@ def parameters(profile, name, log, waits=None):
         "gpus_per_node": profile.gpus_per_node, "gres": profile.gres, "cpus_per_task": profile.cpus_per_task,
         "mem": f"{round(profile.mem_gb * 1024)}M" if profile.mem_gb else None,
     }  # fmt: skip
-    further = {"output": output, "error": output, "requeue": True}
+    # submitit takes the signal from SUBMITIT_PREEMPT_SIGNAL, here and on the node; jobs listen to this one
+    further = {"output": output, "error": output, "requeue": True, "signal": f"USR2@{profile.signal_delay_s}"}
     if waits:
         further["dependency"] = ",".join(":".join([kind, *numbers]) for kind, numbers in waits.items())
         # without it a job whose parent failed waits for ever
@@ -176,10 +179,17 @@ def parameters(profile, name, log, waits=None):
         "time": profile.time_minutes,
         "signal_delay_s": profile.signal_delay_s,
         "wckey": None,  # submitit's default key is refused where keys are enforced
-        "setup": [*loads, *profile.setup, "export SUBMITIT_LOG_LEVEL=ERROR"],
+        "setup": [*loads, *profile.setup, "export SUBMITIT_LOG_LEVEL=ERROR SUBMITIT_PREEMPT_SIGNAL=USR2"],
         "srun_args": [*srun_args, *profile.srun_args],
-        "additional_parameters": further | profile.additional,
+        "additional_parameters": _additional(further, profile.additional),
     }
+
+
+def _additional(own, wanted):
+    """Return further options of sbatch, the user's before our own; false is an option that is not given."""
+    if any(value is True and name.replace("_", "-") == "no-requeue" for name, value in wanted.items()):
+        own = own | {"requeue": False}  # sbatch would obey whichever comes last
+    return {name: value for name, value in (own | wanted).items() if value is not False}
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from galaxycgan import config
 from galaxycgan.checks import check_given, check_part
+from galaxycgan.cluster import marks
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.generation.names import CATALOG, shard_path
 from galaxycgan.resources import find, gan_directory
@@ -21,6 +22,9 @@ PARTS = {"generate": ("shard",), "study": ("part",)}
 
 #: Stages that run as several processes (ranks), on one node or more.
 SEVERAL_RANKS = frozenset({"train_gan"})
+
+#: stage -> patterns of the files below its directory that are its result; others have theirs directly in it.
+RESULT_FILES = {"study": ("*", "fraction=*/seed=*/done.json")}
 
 #: Options that say how a stage runs, not what it makes: they may change when it is submitted again.
 MANNER = {"threads", "device", "checkpoint_every", "overwrite"}
@@ -92,6 +96,19 @@ def is_there(stage, options):
         shard = shard_path(path, options.shard, options.shards)
         return shard.exists() or (path / CATALOG).exists()
     return path.exists()
+
+
+def result_marks(stage, options):
+    """Return the marks of a stage's result as it lies there, for `marks.changed` to compare.
+
+    Of a result that several jobs make together only this is known: which files there must be. A shard is looked for
+    by `is_there`, for it goes when its catalog is merged.
+    """
+    if stage == "generate" and options.shard >= 0:
+        return {}
+    return marks.result_marks(
+        result_path(stage, options), RESULT_FILES.get(stage, ("*",)), shared=bool(_part(stage, options))
+    )
 
 
 def job_path(stage, options):

@@ -290,8 +290,12 @@ def _measure_chunk(images):
 
 
 def _start_worker():
-    """Ctrl-C is for the parent to answer."""
+    """Ctrl-C, and the warning that Slurm sends to all processes of a job, are for the parent to answer.
+
+    SIGTERM ends a worker as always: so does the executor with the others where one was killed.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
@@ -321,7 +325,7 @@ def morphology(sets, bands, workers=0, check=lambda: None, advance=lambda done: 
     total = sum(map(len, planes))
     workers = max(1, min(workers or len(os.sched_getaffinity(0)), total // WORTH_A_PROCESS))
     results, done = [], 0
-    for part in _mapped(chunks, workers):
+    for part in _mapped(chunks, workers, check):
         check()
         results += part
         done += len(part)
@@ -337,7 +341,7 @@ def morphology(sets, bands, workers=0, check=lambda: None, advance=lambda done: 
     return out
 
 
-def _mapped(chunks, workers):
+def _mapped(chunks, workers, check):
     """Yield the results of the chunks in order, from `workers` processes."""
     if workers == 1:
         yield from map(_measure_chunk, chunks)
@@ -348,6 +352,7 @@ def _mapped(chunks, workers):
     try:
         yield from executor.map(_measure_chunk, chunks)
     except concurrent.futures.process.BrokenProcessPool:
+        check()  # or of the signal that asks for a stop
         raise UserError("evaluate: a process was killed, most likely for memory; use fewer --threads") from None
     finally:
         executor.shutdown(cancel_futures=True)
