@@ -22,8 +22,9 @@ SYNTHETIC_BESIDE = (
     f"{SYNTHETIC:,} generated galaxies, but {LEAST_FOR_EACH} to {MOST_FOR_EACH} for each real one and "
     f"{MOST_SYNTHETIC:,} at most"
 )
-#: A classifier's epochs where no number is asked for: those that show so many images, but so many at least and at most.
-EPOCH_IMAGES, LEAST_EPOCHS, MOST_EPOCHS = 180_000, 40, 150
+#: A classifier's epochs where no number is asked for: those that show so many images, real ones alone or with generated
+#: ones, which are new each time; but so many epochs at least and at most.
+REAL_IMAGES, ALL_IMAGES, LEAST_EPOCHS, MOST_EPOCHS = 180_000, 280_000, 40, 150
 #: What a study's classifiers are judged on.
 STUDY_TEST = "the store of another survey that all classifiers are judged on, 5,000 galaxies or more"
 
@@ -353,7 +354,7 @@ class TrainClassifier:
     folds: int = option(5, "number of folds; a GAN must have been trained with the same --fold and --folds")
     epochs: int = option(
         0, "epochs, over which the learning rate falls to 0; 0: those that show "
-        f"{EPOCH_IMAGES:,} images, from {LEAST_EPOCHS} to {MOST_EPOCHS}"
+        f"{REAL_IMAGES:,} images, {ALL_IMAGES:,} with generated ones, from {LEAST_EPOCHS} to {MOST_EPOCHS}"
     )  # fmt: skip
     patience: int = option(0, "stop after so many epochs without a better validation log loss; 0: never")
     batch: int = option(64, "images in a batch")

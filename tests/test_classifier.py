@@ -204,6 +204,10 @@ def test_epochs_are_fewer_where_they_are_long(options, trainer):
         trainer.splits = [Split(torch.zeros(n, 1, 1, 1), torch.zeros(n), np.arange(n), np.arange(n))]
         asked.append(trainer.epochs)
     assert asked == [150, 90, 40]
+    # Generated galaxies are new in each epoch: there is more to learn.
+    trainer.config, trainer.synthetic = dataclasses.replace(options, synthetic_share=0.5, epochs=0), True
+    trainer.splits = [Split(torch.zeros(2000, 1, 1, 1), torch.zeros(2000), np.arange(2000), np.arange(2000))]
+    assert trainer.epochs == 70
 
 
 def test_a_finished_run_is_judged_anew_where_another_survey_or_purity_is_asked_for(options, tmp_path, other_store):

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 
 from galaxycgan.config import (
-    EPOCH_IMAGES,
+    ALL_IMAGES,
     LEAST_EPOCHS,
     LEAST_FOR_EACH,
     MOST_EPOCHS,
     MOST_FOR_EACH,
     MOST_SYNTHETIC,
+    REAL_IMAGES,
     SYNTHETIC,
 )
 from galaxycgan.errors import Interrupted, UserError
@@ -32,7 +33,7 @@ from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint, save_che
 #: Training images that set the scales of the input.
 FOR_SCALES = 2000
 #: Number of this way of training: runs of another one are not gone on with.
-RECIPE = 4
+RECIPE = 5
 #: The weights that are judged are an average over a tenth of the steps so far, over so many epochs at most.
 LONGEST_AVERAGE_EPOCHS = 10
 
@@ -92,8 +93,9 @@ class ClassifierTrainer:
     @property
     def epochs(self):
         """Epochs over which the learning rate falls to 0."""
-        shown = self.n_real + self.n_synthetic
-        return self.config.epochs or min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(EPOCH_IMAGES / shown)))
+        images = ALL_IMAGES if self.n_synthetic else REAL_IMAGES
+        wanted = math.ceil(images / (self.n_real + self.n_synthetic))
+        return self.config.epochs or min(MOST_EPOCHS, max(LEAST_EPOCHS, wanted))
 
     @property
     def patience(self):
