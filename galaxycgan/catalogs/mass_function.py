@@ -4,7 +4,7 @@ import numpy as np
 
 from galaxycgan.errors import UserError
 
-#: To which stellar mass functions are known.
+#: Redshift up to which a stellar mass function may be asked for.
 LARGEST_REDSHIFT = 6.0
 #: Points of the grids in redshift and mass.
 STEPS = 401

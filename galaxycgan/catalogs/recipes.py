@@ -17,7 +17,6 @@ KINDS = {
     "table": {"file", "columns"},
 }
 _TOP = {"name", "seed", "noise", "population"}
-#: Redshifts up to which a stellar mass function may be asked for.
 
 
 @dataclasses.dataclass(frozen=True)

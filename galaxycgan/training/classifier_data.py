@@ -91,7 +91,7 @@ def read_survey(survey, store, target):
     UserError
         Where its images are of another kind, or it holds galaxies that the classifier learns from.
     """
-    check_survey(survey, store, target)
+    _check_kind(survey, store)
     return read_split(survey, target, *_labelled(survey))
 
 
@@ -101,6 +101,12 @@ def _labelled(survey):
 
 def check_survey(survey, store, target):
     """Refuse what `read_survey` would refuse, without reading images."""
+    _check_kind(survey, store)
+    _kinds(survey, target, *_labelled(survey))
+
+
+def _check_kind(survey, store):
+    """Refuse a survey of generated galaxies, of other images, or of galaxies that the classifier learns from."""
     if survey.synthetic:
         raise UserError(f"{survey.path}: holds synthetic galaxies; --test wants real ones")
     kind = {"bands": store.bands, "pixel_unit": store.pixel_unit, "pixel_scale_arcsec": store.pixel_scale}
@@ -111,7 +117,6 @@ def check_survey(survey, store, target):
             f"{survey.path}: {len(shared)} of its galaxies are in the training or validation split of {store.path} "
             f"({first_few(shared)}); --test wants galaxies that the classifier never saw (galaxycgan select makes such)"
         )
-    _kinds(survey, target, *_labelled(survey))
 
 
 def check_target(target, columns, who):
