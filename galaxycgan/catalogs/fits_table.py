@@ -10,7 +10,7 @@ from astropy.table import QTable
 
 from galaxycgan.catalogs.columns import meaning
 from galaxycgan.catalogs.fits import MOST_COLUMNS, NO_FLAG, column_names, pack_column, table_header
-from galaxycgan.catalogs.schema import HDF5_VERSIONS, MISSING_INT, describe
+from galaxycgan.catalogs.schema import HDF5_VERSIONS, MASK, MISSING_INT, describe
 from galaxycgan.errors import UserError
 
 TABLE, TABLE_META = "catalog", "catalog.__table_column_meta__"
@@ -80,7 +80,7 @@ def check_width(table, path):
         column = table[name]
         fields.append((name, "S1" if column.dtype.kind == "U" else column.dtype))
         if np.any(getattr(column, "mask", False)):
-            fields.append((f"{name}.mask", bool))
+            fields.append((name + MASK, bool))
     with file_in_memory(path) as file:
         file.create_dataset(TABLE, (1,), np.dtype(fields))
 
@@ -149,7 +149,7 @@ class _Packer:
                 rows[name] = self.text[name][start:stop]
                 continue
             values, form = pack_column(source[name])
-            missing = source[f"{name}.mask"] if f"{name}.mask" in source.dtype.names else None
+            missing = source[name + MASK] if name + MASK in source.dtype.names else None
             if missing is not None and form in "KL":
                 values[missing] = MISSING_INT if form == "K" else NO_FLAG
             rows[name] = values

@@ -14,6 +14,8 @@ SCHEMA_VERSION = 1
 HDF5_VERSIONS = ("v108", "v110")
 #: What stands for "no value" in integer columns where a file format or a plain array has no mask.
 MISSING_INT = np.iinfo(np.int64).min
+#: End of the name of the column that tells of another one, in a store, where it has no value.
+MASK = ".mask"
 
 #: Open intervals in which a label is believable; other labels have to be finite.
 LEGAL_LABELS = {"photo_z": (0.0, 20.0), "log_mass": (3.0, 14.0)}

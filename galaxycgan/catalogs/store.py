@@ -31,7 +31,7 @@ import numpy as np
 
 from galaxycgan.catalogs.header import NO_SPLIT, SPLITS, StoreHeader, split_of
 from galaxycgan.catalogs.rows import read_rows
-from galaxycgan.catalogs.schema import MISSING_INT, SCHEMA, SCHEMA_VERSION
+from galaxycgan.catalogs.schema import MASK, MISSING_INT, SCHEMA, SCHEMA_VERSION
 from galaxycgan.errors import UserError, first_few
 
 __all__ = ["NO_SPLIT", "SPLITS", "GalaxyStore", "StoreHeader", "find_store", "split_of"]
@@ -130,7 +130,7 @@ class GalaxyStore:
     def columns(self):
         """Names of the catalog's columns."""
         with self.open() as file:
-            return [name for name in file["catalog"].dtype.names if not name.endswith(".mask")]
+            return [name for name in file["catalog"].dtype.names if not name.endswith(MASK)]
 
     def column(self, name):
         """Return one catalog column as a plain array [n], without unit.
@@ -145,8 +145,8 @@ class GalaxyStore:
             values = catalog[name]
             if values.dtype.kind in "iu":
                 values = values.astype(np.int64)
-            if f"{name}.mask" in catalog.dtype.names:
-                mask = catalog[f"{name}.mask"]
+            if name + MASK in catalog.dtype.names:
+                mask = catalog[name + MASK]
                 values[mask] = MISSING_INT if values.dtype.kind == "i" else False
                 if values.dtype.kind == "b" and mask.any():
                     return np.ma.MaskedArray(values, mask)

@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 
 from galaxycgan.catalogs.columns import EXACT_IN_FLOAT
-from galaxycgan.catalogs.schema import LEGAL_LABELS, describe, free_name
+from galaxycgan.catalogs.schema import LEGAL_LABELS, MASK, describe, free_name
 from galaxycgan.catalogs.table_files import read_raw
 from galaxycgan.errors import UserError, first_few
 
@@ -18,8 +18,6 @@ RESERVED = ("labelled", "kept")
 ID_COLUMNS = ("HSC_id", "COSMOS_id")
 #: Columns that are of no use in another unit than the schema's.
 NEED_UNIT = ("ra", "dec", "sep", "log_mass")
-#: A store keeps under a column's name and this which of its values are missing.
-MASK = ".mask"
 WORDS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True}
 WORDS |= {"false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}
 

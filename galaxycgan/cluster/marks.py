@@ -13,15 +13,13 @@ from stat import S_ISREG
 import galaxycgan
 from galaxycgan.files import sha256_file
 from galaxycgan.provenance import tool_stamp
+from galaxycgan.training.names import CHECKPOINT
 
 #: Packages whose version is noted with a submission.
 NOTED_PACKAGES = ("torch", "numpy", "astropy", "h5py", "submitit")
 
 #: Files up to this size are marked by their content, so that a copy of the same bytes is no change.
 SMALL_BYTES = 16 << 20
-
-#: Of `galaxycgan.training.checkpoint`, which would import torch.
-CHECKPOINT = "checkpoint.pt"
 
 #: Inputs up to this size have their SHA-256 noted when a job starts; hashing more would cost minutes.
 HASHED_BYTES = 8 << 30

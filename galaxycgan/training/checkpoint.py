@@ -7,8 +7,6 @@ import torch
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path
 
-CHECKPOINT = "checkpoint.pt"
-
 
 def save_checkpoint(path, state):
     """Write a dict of tensors, numbers and state dicts atomically."""

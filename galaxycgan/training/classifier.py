@@ -32,10 +32,10 @@ from galaxycgan.models.device import choose_device, reuse_memory, set_threads
 from galaxycgan.models.release import WEIGHTS
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.resources import gan_directory
-from galaxycgan.training.checkpoint import CHECKPOINT
 from galaxycgan.training.classifier_data import NAMES, SyntheticImages, read_splits, read_survey
 from galaxycgan.training.classifier_loop import RECIPE, ClassifierTrainer, for_scales
 from galaxycgan.training.classifier_model import MODEL, probabilities, save_classifier
+from galaxycgan.training.names import CHECKPOINT
 from galaxycgan.training.noise import noise_of
 
 SCHEMA, SCHEMA_VERSION = "galaxycgan-classifier", 1

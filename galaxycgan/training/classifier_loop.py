@@ -28,7 +28,8 @@ from galaxycgan.models.classifier_learning import class_weight, learn_epoch, log
 from galaxycgan.models.conditioning import spread
 from galaxycgan.models.device import choose_precision
 from galaxycgan.randomness import generator
-from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
+from galaxycgan.training.names import CHECKPOINT
 
 #: Training images that set the scales of the input.
 FOR_SCALES = 2000

@@ -19,10 +19,11 @@ from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGH
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.adversarial import Settings, Trainer
 from galaxycgan.training.augmentation import strength
-from galaxycgan.training.checkpoint import CHECKPOINT, load_checkpoint
+from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.dataset import RealImages, resident_bytes
 from galaxycgan.training.distributed import device_of, team_of
 from galaxycgan.training.loop import Loop
+from galaxycgan.training.names import CHECKPOINT
 from galaxycgan.training.noise import noise_of
 from galaxycgan.training.predictor import PredictorTrainer
 from galaxycgan.training.validation import Looks

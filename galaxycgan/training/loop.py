@@ -10,7 +10,8 @@ import torch
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files import append_record
 from galaxycgan.models.release import METRICS
-from galaxycgan.training.checkpoint import CHECKPOINT, save_checkpoint
+from galaxycgan.training.checkpoint import save_checkpoint
+from galaxycgan.training.names import CHECKPOINT
 from galaxycgan.training.sampler import Sampler
 
 RECORD_EVERY_IMAGES = 2048
