@@ -81,7 +81,11 @@ def dispatch(plan, how):
     for task in plan.tasks:
         task.result  # noqa: B018 (refuses a place that can't be)
         stages.inputs(task.stage, task.options, task.promised)
-    cluster, why = choose_cluster(how.cluster)
+    clusters = sorted({slurm.clusters_of(batch.profile) for batch in plan.batches})
+    cluster, why = choose_cluster(how.cluster, clusters[0])
+    if cluster == "slurm" and len(clusters) > 1:
+        names = " and ".join(name or "(the own)" for name in clusters)
+        raise UserError(f"{plan.name}: goes to clusters {names}; Slurm's jobs can't wait for those of another cluster")
     if how.dry_run:
         for task in plan.tasks:
             stages.check_stores(task.stage, task.options)
@@ -111,11 +115,11 @@ def dispatch(plan, how):
     return 0
 
 
-def choose_cluster(name):
+def choose_cluster(name, clusters=""):
     """Return the cluster that a name means, and for `auto` why, as words to put behind it."""
     if name in ("local", "debug"):
         return name, ""
-    there, trouble = slurm.answers(timeout_s=2.0 if name == "auto" else 20.0)
+    there, trouble = slurm.answers(2.0 if name == "auto" else 20.0, clusters)
     if name == "auto":
         return ("slurm", " (sinfo names a partition)") if there else ("local", f" ({trouble})")
     if not there:

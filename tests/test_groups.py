@@ -139,11 +139,11 @@ def test_the_jobs_of_a_second_submission_wait_until_the_first_leaves_room(here, 
         asked.append((len(jobs), throttle, behind))
         return [f"{len(asked)}_{k}" for k in range(len(jobs))]
 
-    monkeypatch.setattr(door, "choose_cluster", lambda name: ("slurm", ""))
+    monkeypatch.setattr(door, "choose_cluster", lambda *_: ("slurm", ""))
     monkeypatch.setattr(door, "_ask_slurm_first", lambda plan: None)
     monkeypatch.setattr(slurm, "start", start)
     queue = {f"1_{k}": ("RUNNING", "None", "node") for k in range(2)}
-    monkeypatch.setattr(slurm.View, "queue", queue)
+    monkeypatch.setattr(slurm.View, "queue", lambda view, clusters: queue)
     for seeds in ("0,1", "0..2", "0..3"):
         how = config.Submit(array=(f"seed={seeds}",), max_jobs=3 if seeds == "0..2" else 2)
         assert door.submit("train_gan", config.TrainGan(store="s.h5", run="sweep"), how) == 0

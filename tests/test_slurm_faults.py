@@ -17,6 +17,7 @@ from slurm_cluster import galaxycgan, ranks_of, running_cluster, slurm_missing, 
 
 from galaxycgan.cluster.observe import observe
 from galaxycgan.cluster.rundir import JobDirectory
+from galaxycgan.cluster.slurm import View
 from galaxycgan.files import sha256_file
 
 MISSING = slurm_missing(accounting=True)
@@ -279,16 +280,27 @@ def test_accounting_tells_of_a_job_that_the_controller_forgot(here, cluster):
     )
     job.write_state({"state": "running", "attempt": "a", "starts": 1, "started": since})
 
-    class Forgetful:
-        queue = {}
+    class Forgetful(View):
+        def queue(self, clusters):
+            return {}
 
-        def accounted(self, number):
-            return type(self).view.accounted(number)
-
-    from galaxycgan.cluster.slurm import View
-
-    Forgetful.view = View()
     assert observe(job, Forgetful()).reason == "Slurm says FAILED"
+
+
+def test_jobs_of_a_cluster_that_has_to_be_named_are_followed_and_cancelled_there(here, cluster):
+    name = cluster.ask("sacctmgr", "-n", "-P", "list", "cluster", "format=Cluster").strip()
+    Path("named.toml").write_text(f'clusters = "{name}"\n[additional]\nbegin = "now+1hour"\n')
+    told = submit("train_gan", *TRAINING, "--run=named", "--profile=named.toml", cwd=here)
+    assert told.returncode == 0, told.stdout + told.stderr
+    job = JobDirectory("named/job")
+    assert job.submission()["clusters"] == name
+    until(lambda: "BeginTime" in observe(job).reason)
+    assert galaxycgan("cancel", "named", cwd=here).returncode == 0
+    until(lambda: observe(job).state == "stopped")
+    Path("wrong.toml").write_text('clusters = "nowhere"\n')
+    told = submit("train_gan", *TRAINING, "--run=wrong", "--profile=wrong.toml", "--cluster=slurm", cwd=here)
+    assert told.returncode == 2
+    assert not Path("wrong").exists()
 
 
 def test_a_limit_of_a_qos_is_told_before_anything_is_queued(here):

@@ -510,7 +510,7 @@ def test_a_dry_run_says_everything_and_writes_nothing(here, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('partion = "gpu"', "unknown key 'partion'; did you mean partition.*Valid keys: partition, account"),
+        ('partion = "gpu"', "unknown key 'partion'; did you mean partition.*Valid keys: clusters, partition"),
         ('cpus_per_task = "four"', "cpus_per_task = 'four' must be a whole number"),
         ("mem_gb = -1", "mem_gb = -1 must be a number above 0"),
         ("modules = 'cuda'", "modules = 'cuda' must be a list of texts"),
@@ -518,6 +518,7 @@ def test_a_dry_run_says_everything_and_writes_nothing(here, capsys):
         ("time_minutes = 1", "signal_delay_s = 120 is no less"),
         ('container = "gone.sif"', "container = 'gone.sif': no such file"),
         ('container_args = ["--cleanenv"]', "container_args without container"),
+        ('[additional]\nclusters = "b"', "additional.clusters: write clusters above"),
         ("partition = ", "not valid TOML"),
     ],
 )
@@ -559,9 +560,37 @@ def test_what_a_profile_says_no_to_is_not_asked_for(here):
     assert not {"requeue", "exclusive"} & set(asked)
 
 
+def test_slurm_is_asked_of_the_cluster_that_a_job_went_to(here, stage, monkeypatch):
+    asked = []
+    told = "CLUSTER: far\n7|PENDING|Priority|\n"
+    monkeypatch.setattr(slurm, "ask", lambda words, clusters: asked.append((words[0], clusters)) or told)
+    job = JobDirectory("run/job")
+    job.make()
+    about = {"stage": "train_gan", "cluster": "slurm", "job_id": "7", "attempt": "a", "submitted": "2026", "config": {}}
+    view = slurm.View()
+    for clusters in ("", "far", "far"):
+        job.write_submission(about | {"clusters": clusters})
+        job.write_state({"state": "pending"})
+        assert observe(job, view).reason == "waits: Priority"
+    assert asked == [("squeue", ""), ("squeue", "far")]
+    asked = slurm.parameters(Profile(clusters="far"), "train_gan", Path("/a/log.txt"))["additional_parameters"]
+    assert asked["clusters"] == "far"
+    monkeypatch.setenv("SLURM_CLUSTERS", "near")
+    assert [slurm.clusters_of(profile) for profile in (Profile(), Profile(clusters="far"))] == ["near", "far"]
+
+
+def test_stages_of_a_pipeline_go_to_one_cluster(here, monkeypatch):
+    monkeypatch.setattr(door, "choose_cluster", lambda *_: ("slurm", ""))
+    Path("a.toml").write_text('clusters = "a"\n')
+    Path("s.h5").touch()
+    Path("two.toml").write_text('[train_gan]\nstore = "s.h5"\n[generate]\ngan = "@train_gan"\nprofile = "a.toml"\n')
+    with pytest.raises(UserError, match="goes to clusters .the own. and a; Slurm's jobs can't wait"):
+        door.submit("pipeline", config.Pipeline(recipe="two.toml"), config.Submit(dry_run=True))
+
+
 def test_a_path_in_which_slurm_would_replace_something_is_refused(here, monkeypatch):
     Path("s.h5").touch()
-    monkeypatch.setattr(door, "choose_cluster", lambda name: ("slurm", ""))
+    monkeypatch.setattr(door, "choose_cluster", lambda *_: ("slurm", ""))
     monkeypatch.setattr(door, "_ask_slurm_first", lambda plan: None)
     monkeypatch.setattr(slurm.shutil, "which", lambda name: name)
     with pytest.raises(UserError, match="r50%job/job/slurm: Slurm and submitit replace % in paths"):

@@ -243,6 +243,7 @@ def _submission(item, items, cluster, how, earlier):
         "submitted": now(),
         "attempt": os.urandom(8).hex(),
         "cluster": cluster,
+        "clusters": slurm.clusters_of(item.batch.profile) if cluster == "slurm" else "",
         "profile": item.batch.profile_path,
         "resources": item.batch.profile.asked() if cluster == "slurm" else {},
         "changed": how.changed,
@@ -272,7 +273,7 @@ def _start_on_slurm(plan, items, how, records):
             for item, number in zip(own, numbers, strict=True):
                 item.directory.write_submission(item.directory.submission() | {"job_id": number})
     except UserError as error:
-        slurm.cancel(*submitted)
+        slurm.cancel(*submitted, clusters=slurm.clusters_of(batch.profile))
         hint = f" (profile {batch.profile_path})" if batch.profile_path else ""
         raise UserError(f"{error}{hint}") from None
 

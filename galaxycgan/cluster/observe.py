@@ -105,10 +105,11 @@ def _ask_slurm(submission, started, state, reason, host, view):
     job_id = submission.get("job_id")
     if not job_id:
         return "killed", "it was never queued", host
-    rows = view.queue
+    clusters = submission.get("clusters", "")
+    rows = view.queue(clusters)
     if rows is None:
         return state, "Slurm gives no answer", host
-    word, why, nodes = rows.get(job_id) or (view.accounted(job_id), "", "")
+    word, why, nodes = rows.get(job_id) or (view.accounted(job_id, clusters), "", "")
     if word in slurm.WAITING:
         return "pending", (reason if started and state == "pending" else "") or _waits(why), ""
     if word in slurm.RUNNING:

@@ -56,7 +56,7 @@ def would_wait(profile):
 
     Looks at limits that no waiting changes: of the partition's time and nodes, and of what its nodes have.
     """
-    partition = _partition(profile.partition)
+    partition = _partition(profile)
     if not partition:
         return ""
     name = partition["PartitionName"]
@@ -81,9 +81,10 @@ def _qos_trouble(profile):
     return ""
 
 
-def _partition(name):
-    """Return what scontrol says of a partition (the default one for None), as a dict; {} where it says nothing."""
-    for line in (slurm.ask(["scontrol", "-o", "show", "partition"]) or "").splitlines():
+def _partition(profile):
+    """Return what scontrol says of a profile's partition (or the default one), as a dict; {} where it says nothing."""
+    name, told = profile.partition, slurm.ask(["scontrol", "-o", "show", "partition"], slurm.clusters_of(profile))
+    for line in (told or "").splitlines():
         words = dict(word.split("=", 1) for word in line.split() if "=" in word)
         if words.get("PartitionName") == name or (name is None and words.get("Default") == "YES"):
             return words
@@ -101,7 +102,7 @@ def minutes(text):
 
 def _nodes_trouble(profile, partition):
     """Return why no node of a partition can run the job, '' where enough can."""
-    nodes, fitting = _nodes(partition), _nodes(partition)
+    nodes = fitting = _nodes(profile, partition)
     cpus = (profile.cpus_per_task or 1) * profile.tasks_per_node
     wants = {
         f"cpus_per_task x tasks_per_node = {cpus}": lambda node: int(node[0]) >= cpus,
@@ -115,19 +116,19 @@ def _nodes_trouble(profile, partition):
     return ""
 
 
-def _nodes(partition):
+def _nodes(profile, partition):
     """Return cores, memory in MiB, GRES and state of a partition's nodes, as sinfo's words."""
-    told = slurm.ask(["sinfo", "-h", "-N", "-p", partition, "-o", "%c|%m|%G|%t"]) or ""
-    return [line.split("|") for line in told.splitlines() if line.count("|") == 3]
+    told = slurm.ask(["sinfo", "-h", "-N", "-p", partition, "-o", "%c|%m|%G|%t"], slurm.clusters_of(profile))
+    return [line.split("|") for line in (told or "").splitlines() if line.count("|") == 3]
 
 
 def remarks(profile):
     """Return what holds a job up until an administrator acts, as text; '' for nothing. It may be queued."""
-    partition = _partition(profile.partition)
+    partition = _partition(profile)
     name = partition.get("PartitionName", "")
     if partition.get("State", "UP") != "UP":
         return f"partition {name} is {partition['State']}: the job will wait until it is up"
-    states = sorted({node[3] for node in _nodes(name)}) if name else []
+    states = sorted({node[3] for node in _nodes(profile, name)}) if name else []
     if states and not any(state.startswith(GOOD_NODES) for state in states):
         return f"all nodes of partition {name} are {', '.join(states)}: the job will wait until one comes back"
     return ""

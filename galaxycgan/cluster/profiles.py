@@ -17,8 +17,8 @@ class Profile:
 
     Attributes
     ----------
-    partition, account, qos, constraint : str
-        As sbatch takes them.
+    clusters, partition, account, qos, constraint : str
+        As sbatch takes them; `clusters` where several share a login node, and sbatch wants to be told which.
     nodes, tasks_per_node : int
         Nodes, and processes on each.
     gpus_per_node : int
@@ -47,6 +47,7 @@ class Profile:
         Further sbatch options: ``mail-type = "END"`` becomes ``--mail-type=END``, ``exclusive = true`` ``--exclusive``.
     """
 
+    clusters: str | None = None
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
@@ -146,6 +147,8 @@ def _check_together(path, profile):
             f"{path}: signal_delay_s = {profile.signal_delay_s} is no less than time_minutes = {profile.time_minutes}; "
             "the job would be told to stop before it starts"
         )
+    if named := {"clusters", "cluster"} & set(profile.additional):
+        raise UserError(f"{path}: additional.{named.pop()}: write clusters above [additional], beside partition")
     if profile.container and not Path(profile.container).exists():
         raise UserError(f"{path}: container = {profile.container!r}: no such file")
     if profile.container_args and not profile.container:

@@ -23,12 +23,23 @@ RUNNING = {"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGN
 MAX_REQUEUES = 1000
 
 
-def answers(timeout_s=2.0):
+def clusters_of(profile):
+    """Return to which of several Slurm clusters a profile's jobs go, as ``--clusters`` names them; '' for the own."""
+    return profile.clusters or os.environ.get("SBATCH_CLUSTERS") or os.environ.get("SLURM_CLUSTERS") or ""
+
+
+def _run(command, clusters, timeout_s=None):
+    """Run one of Slurm's commands, about other clusters than their own where they are named."""
+    words = [command[0], *([f"--clusters={clusters}"] if clusters else []), *command[1:]]
+    return subprocess.run(words, capture_output=True, text=True, timeout=timeout_s)
+
+
+def answers(timeout_s=2.0, clusters=""):
     """Tell whether Slurm answers and has a partition, and if not, why: ``(True, '')`` or ``(False, words)``."""
     if not shutil.which("sinfo") or not shutil.which("sbatch"):
         return False, "no Slurm commands here"
     try:
-        told = subprocess.run(["sinfo", "-h", "-o", "%R"], capture_output=True, text=True, timeout=timeout_s)
+        told = _run(["sinfo", "-h", "-o", "%R"], clusters, timeout_s)
     except subprocess.TimeoutExpired:
         return False, f"sinfo gave no answer within {timeout_s:.0f} s"
     if told.returncode == 0 and told.stdout.strip():
@@ -69,7 +80,8 @@ def start(jobs, folder, name, profile, parents=(), throttle=0, behind=()):
         raise UserError("--cluster slurm: there is no sbatch and srun on this machine; use --cluster local")
     if "%" in str(folder):
         raise UserError(f"{folder}: Slurm and submitit replace % in paths; name a directory without it")
-    chunks = split(jobs, most_elements() if len(jobs) > 1 else 1)
+    clusters = clusters_of(profile)
+    chunks = split(jobs, most_elements(clusters) if len(jobs) > 1 else 1)
     throttles, turns = shares(throttle or profile.array_parallelism, len(chunks))
     numbers, arrays = [], []
     try:
@@ -80,7 +92,7 @@ def start(jobs, folder, name, profile, parents=(), throttle=0, behind=()):
             numbers += _submit(chunk, folder, name, profile, waits, throttles[k])
             arrays.append(numbers[-1].partition("_")[0])
     except UserError:
-        cancel(*arrays)
+        cancel(*arrays, clusters=clusters)
         raise
     return numbers
 
@@ -134,9 +146,9 @@ def shares(throttle, arrays):
     return [1] * arrays, throttle
 
 
-def most_elements():
+def most_elements(clusters=""):
     """Return how many elements an array of this cluster may have: MaxArraySize; 1,000 where Slurm doesn't tell."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", ask(["scontrol", "show", "config"]) or "", re.MULTILINE)
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", ask(["scontrol", "show", "config"], clusters) or "", re.MULTILINE)
     return max(int(found[1]), 1) if found else 1000
 
 
@@ -169,6 +181,8 @@ def parameters(profile, name, log, waits=None):
     }  # fmt: skip
     # submitit takes the signal from SUBMITIT_PREEMPT_SIGNAL, here and on the node; jobs listen to this one
     further = {"output": output, "error": output, "requeue": True, "signal": f"USR2@{profile.signal_delay_s}"}
+    if profile.clusters:
+        further["clusters"] = profile.clusters
     if waits:
         further["dependency"] = ",".join(":".join([kind, *numbers]) for kind, numbers in waits.items())
         # without it a job whose parent failed waits for ever
@@ -213,27 +227,27 @@ def plain_words(text):
 
 
 class View:
-    """What Slurm says of this user's jobs; each question is asked once."""
+    """What Slurm says of this user's jobs; each question is asked once, of each cluster."""
 
-    @functools.cached_property
-    def queue(self):
-        """Job number -> (Slurm's word for its state, reason, nodes); None where Slurm doesn't answer.
+    @functools.cache  # noqa: B019 (a view lives for one look)
+    def queue(self, clusters=""):
+        """Return job number -> (Slurm's word for its state, reason, nodes); None where Slurm doesn't answer.
 
         Jobs that ended a few minutes ago are in it.
         """
-        told = ask(["squeue", "-h", "-t", "all", "-u", str(os.geteuid()), "--array", "-o", "%i|%T|%r|%N"])
+        told = ask(["squeue", "-h", "-t", "all", "-u", str(os.geteuid()), "--array", "-o", "%i|%T|%r|%N"], clusters)
         if told is None:
             return None
         rows = (line.strip().split("|") for line in told.splitlines() if line.count("|") == 3)
         return {number: (state, reason, nodes) for number, state, reason, nodes in rows}
 
-    def accounted(self, job_id):
+    def accounted(self, job_id, clusters=""):
         """Return Slurm's last word for a job that has left the queue, '' on clusters without accounting."""
-        return self._accounted(job_id.partition("_")[0]).get(job_id, "")
+        return self._accounted(job_id.partition("_")[0], clusters).get(job_id, "")
 
-    @functools.cache  # noqa: B019 (a view lives for one look)
-    def _accounted(self, array):
-        told = ask(["sacct", "-X", "-n", "-P", "-j", array, "-o", "JobID,State"]) or ""
+    @functools.cache  # noqa: B019
+    def _accounted(self, array, clusters):
+        told = ask(["sacct", "-X", "-n", "-P", "-j", array, "-o", "JobID,State"], clusters) or ""
         rows = (line.split("|") for line in told.splitlines() if line.count("|") == 1)
         return {number: (word.split() or [""])[0] for number, word in rows}
 
@@ -244,17 +258,18 @@ def preempted(job_id):
     return "JobState=RUNNING" in told and bool(re.search(r"\bPreemptTime=\d", told))
 
 
-def cancel(*numbers):
+def cancel(*numbers, clusters=""):
     """Take jobs from the queue or end them: the stage is told to save, Slurm kills it after its KillWait."""
     for some in split(list(numbers), 200) if numbers else []:
-        told = subprocess.run(["scancel", *some], capture_output=True, text=True)
+        told = _run(["scancel", *some], clusters)
         if told.returncode:
             raise UserError(f"scancel {' '.join(some[:3])}: {plain_words(told.stderr)}")
 
 
-def ask(command, timeout_s=20.0):
+def ask(command, clusters="", timeout_s=20.0):
+    """Return what one of Slurm's commands prints; None where it fails."""
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+        told = _run(command, clusters, timeout_s)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return told.stdout if told.returncode == 0 else None

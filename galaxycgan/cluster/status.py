@@ -234,7 +234,7 @@ def _cancel(job):
         return f"is {seen.state} already"
     submission = _mark_cancelled(job)
     if submission["cluster"] == "slurm":
-        slurm.cancel(submission["job_id"])
+        slurm.cancel(submission["job_id"], clusters=submission.get("clusters", ""))
         return f"Slurm job {submission['job_id']} cancelled; it goes on when submitted again"
     said = job.state()
     started = said.get("attempt") == submission["attempt"]
@@ -268,7 +268,10 @@ def _cancel_group(group):
     if not members:
         return "all of its jobs have ended already"
     submissions = [_mark_cancelled(member["job"]) for member in members]
-    slurm.cancel(*(submission["job_id"] for submission in submissions if submission["cluster"] == "slurm"))
+    queued = [submission for submission in submissions if submission["cluster"] == "slurm"]
+    for clusters in {submission.get("clusters", "") for submission in queued}:
+        numbers = [submission["job_id"] for submission in queued if submission.get("clusters", "") == clusters]
+        slurm.cancel(*numbers, clusters=clusters)
     driver = group.record().get("driver")
     if driver and local.alive(driver):
         _stop(driver, group.place)
