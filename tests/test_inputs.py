@@ -1,6 +1,7 @@
 """Any survey's files become the same store: images, tables and positions in every layout."""
 
 import gzip
+import re
 from pathlib import Path
 
 import h5py
@@ -9,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from astropy.table import MaskedColumn, QTable, Table
 from conftest import make_survey
 
+from galaxycgan.catalogs.cutout_files import _centre
 from galaxycgan.catalogs.cutouts import central
 from galaxycgan.catalogs.matching import nearest_image
 from galaxycgan.catalogs.schema import describe
@@ -143,6 +146,51 @@ def test_a_multimodal_universe_file_tells_bands_psf_and_mask(survey, storage, as
     np.testing.assert_allclose(store.column("masked_fraction"), masked[order], atol=1e-12)
     assert "image_ivar is not stored" in store.provenance["report"]["notes"]
     np.testing.assert_allclose(store.column("ra_image"), layouts.positions(N)[0][order])
+
+
+def test_a_file_in_chunks_is_unpacked_though_the_directory_of_the_store_is_not_there_yet(survey):
+    path = layouts.multimodal_universe(survey, size=50, chunks=True, compression="gzip")
+    store = convert(survey, images=path, bands="g", out=survey.directory / "new/place/s.h5")
+    assert store.n == N
+
+
+def test_fits_cutouts_of_several_pixel_scales_are_refused(survey):
+    path = layouts.fits_directory(survey)
+    odd = sorted(path.glob("*.fits"))[-3:]
+    for name in odd:
+        with fits.open(name, mode="update") as hdus:
+            for key in [key for key in hdus[1].header if key.startswith(("CD1_", "CD2_", "CDELT"))]:
+                hdus[1].header[key] *= 2
+    with pytest.raises(UserError, match=f"pixels of 0.336 arcsec in {odd[0].name}, of 0.168 in .* .1 of 16 objects"):
+        convert(survey, images=path, size=50)
+
+
+def test_a_gzipped_cutout_with_a_flipped_bit_is_refused(survey):
+    path = layouts.fits_directory(survey)
+    for name in path.glob("*.fits"):
+        packed = bytearray(gzip.compress(name.read_bytes(), compresslevel=0))
+        packed[-4000] ^= 1
+        name.with_name(name.name + ".gz").write_bytes(packed)
+        name.unlink()
+    with pytest.raises(UserError, match="not a readable FITS cutout: CRC check failed"):
+        convert(survey, images=path, size=50)
+
+
+def test_a_position_of_another_equinox_is_brought_to_icrs():
+    header = layouts.celestial(150.0, 2.0, 50)
+    header["NAXIS1"] = header["NAXIS2"] = 50
+    header["RADESYS"], header["EQUINOX"] = "FK5", 1950.0
+    _, (ra, dec) = _centre(header)
+    assert (ra, dec) == pytest.approx((150.645, 1.758), abs=1e-3)
+    header["EQUINOX"] = 2000.0
+    assert _centre(header)[1] == pytest.approx((150.0, 2.0), abs=1e-4)
+
+
+def test_a_link_to_a_cutout_that_is_gone_is_no_other_file(survey):
+    path = layouts.npy_directory(survey)
+    (path / "77-cutout.npy").symlink_to("gone.npy")
+    with pytest.raises(UserError, match="77-cutout.npy: no such file"):
+        convert(survey, images=path, bands="g,r,i")
 
 
 def test_images_without_a_table_of_positions_bring_their_own(survey):
@@ -425,6 +473,43 @@ def test_gzipped_tables_are_read(survey, reference, kind):
     assert np.array_equal(store.column("photo_z"), reference.column("photo_z"), equal_nan=True)
 
 
+def test_a_damaged_gzip_file_is_not_read_and_one_of_hdf5_is_to_be_unpacked(survey):
+    path = layouts.write_table(survey, "FITS")
+    packed = bytearray(gzip.compress(path.read_bytes(), compresslevel=0))
+    packed[len(packed) // 2] ^= 1
+    damaged, hdf5 = path.with_name("damaged.fits.gz"), path.with_name("t.hdf5.gz")
+    damaged.write_bytes(packed)
+    with pytest.raises(UserError, match="damaged.fits.gz: damaged gzip file"):
+        convert(survey, ids=survey.paths["ids"], table=damaged, bands="g,r,i")
+    hdf5.write_bytes(gzip.compress(layouts.write_table(survey, "HDF5").read_bytes()))
+    with pytest.raises(UserError, match="HDF5 in gzip; gunzip it first"):
+        convert(survey, ids=survey.paths["ids"], table=hdf5, bands="g,r,i")
+
+
+def test_columns_of_a_votable_have_their_names_not_their_xml_ids(survey, reference):
+    path = layouts.write_table(survey, "VOTable")
+    text = path.read_text()
+    for k, name in enumerate(re.findall(r'<FIELD[^>]* name="(\w+)"', text)):
+        text = text.replace(f'ID="{name}"', f'ID="col{k}"')
+    path.write_text(text)
+    assert 'ID="col0"' in text
+    store = convert(survey, ids=survey.paths["ids"], table=path, bands="g,r,i")
+    assert np.array_equal(store.column("photo_z"), reference.column("photo_z"), equal_nan=True)
+
+
+def test_unsigned_integers_that_are_blank_throughout_are_missing_values(survey):
+    path = survey.directory / "t.parquet"
+    survey.table.assign(none=pd.array([None] * len(survey.table), dtype="UInt64")).to_parquet(path)
+    store = convert(survey, ids=survey.paths["ids"], table=path, bands="g,r,i")
+    assert np.all(store.table["none"].mask)
+
+
+def test_a_column_split_of_the_table_is_not_the_stores_own(survey):
+    survey.table["split"] = 7
+    store = convert(survey.write(), ids=survey.paths["ids"], bands="g,r,i")
+    assert "split" not in store.columns and 7 in store.column("split_original")
+
+
 def test_a_store_can_serve_as_the_table(survey, reference):
     store = convert(survey, ids=survey.paths["ids"], table=reference.path, bands="g,r,i", bad_rows="drop")
     assert np.array_equal(store.column("photo_z"), reference.column("photo_z"), equal_nan=True)
@@ -477,6 +562,18 @@ def test_images_that_tell_their_position_need_no_list(survey, kind):
     make = layouts.fits_directory if kind == "FITS directory" else layouts.multimodal_universe
     store = convert(sky_survey(survey), images=make(survey), bands="g,r,i", size=50, match_radius=1.0)
     assert len(store.matches) == N + 6 and store.column("labelled").sum() == N - 2
+
+
+def test_a_position_that_cannot_be_is_told_in_one_line_and_ids_of_the_table_do_not_matter(survey):
+    path = layouts.multimodal_universe(sky_survey(survey), size=50)
+    survey.table["HSC_id"] = ["", "x"] * (len(survey.table) // 2) + [""] * (len(survey.table) % 2)
+    store = convert(survey.write(), images=path, bands="g", match_radius=1.0)
+    assert store.column("labelled").sum() == N - 2
+    with h5py.File(path, "r+") as file:
+        file["dec"][3] = -999.0
+    with pytest.raises(UserError, match="row 4 of the data: .* is no position in degrees") as error:
+        convert(survey, images=path, bands="g", match_radius=1.0, out=survey.directory / "b.h5")
+    assert "\n" not in str(error.value)
 
 
 def test_a_directory_takes_positions_from_a_list_in_any_order(survey):

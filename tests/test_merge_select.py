@@ -1,6 +1,7 @@
 """Stores grow by merging and shrink by selection; ids, splits, pixels and origin stay what they were."""
 
 import dataclasses
+import gzip
 import json
 import shutil
 
@@ -315,6 +316,31 @@ def test_catalogs_that_share_galaxies_or_latent_numbers_are_told(tmp_path, comma
     assert code == 0 and "not independent" in text
 
 
+def test_a_galaxy_that_was_merged_once_is_not_merged_again_under_another_number(tmp_path, command):
+    one, two = catalog_of(tmp_path / "a/c.h5", 10), catalog_of(tmp_path / "b/c.h5", 12, seed=2)
+    assert command("select", one, "--where", "SYN_id < 4", "--out", tmp_path / "low.h5")[0] == 0
+    assert command("merge", tmp_path / "low.h5", two, "--out", tmp_path / "all.h5")[0] == 0
+    code, _, err = command("merge", tmp_path / "all.h5", one, "--out", tmp_path / "more.h5")
+    assert code == 2 and "both have galaxies of one catalog, but a merge numbered some anew" in err
+    # parts of one merge have its numbers, and those of one catalog its own, however often they were merged
+    for name, condition in (("first", "SYN_id < 9"), ("last", "SYN_id >= 7")):
+        assert command("select", tmp_path / "all.h5", "--where", condition, "--out", tmp_path / f"{name}.h5")[0] == 0
+    words = ["merge", tmp_path / "first.h5", tmp_path / "last.h5", "--out", tmp_path / "again.h5"]
+    code, _, err = command(*words)
+    assert code == 2 and "2 galaxies are in several of the stores: SYN_id 7, 8" in err
+    assert command(*words, "--duplicates", "first")[0] == 0 and GalaxyStore(tmp_path / "again.h5").n == 16
+    assert command("select", one, "--where", "SYN_id >= 4", "--out", tmp_path / "high.h5")[0] == 0
+    assert command("merge", tmp_path / "high.h5", tmp_path / "low.h5", "--out", tmp_path / "one.h5")[0] == 0
+    code, _, err = command("merge", tmp_path / "one.h5", one, "--out", tmp_path / "x.h5")
+    assert code == 2 and "10 galaxies are in several of the stores" in err
+
+
+def test_a_column_that_holds_text_where_a_label_would_be_rides_along(pair, tmp_path, command):
+    store = write(tmp_path / "text.h5", np.arange(9), columns={"log_mass": np.array(["9.1", "--", "9.3"] * 3)})
+    assert command("select", store, "--where", "seed > 1", "--out", tmp_path / "out.h5")[0] == 0
+    assert "log_mass" not in GalaxyStore(tmp_path / "out.h5").provenance["report"]["splits"]["train"]
+
+
 def test_parts_of_one_synthetic_catalog_join_to_the_whole_again(tmp_path, command):
     whole = catalog_of(tmp_path / "c.h5", 20)
     for name, condition in (("low", "photo_z < 0.1"), ("high", "photo_z >= 0.1")):
@@ -380,13 +406,17 @@ def id_files(directory, ids):
     (directory / "two.csv").write_text("name, HSC_id\n" + "\n".join(f"x, {line}" for line in lines) + "\n")
     Table({"HSC_id": ids, "z": np.ones(len(ids))}).write(directory / "ids.fits")
     Table({"HSC_id": ids}).write(directory / "ids.vot", format="votable")
-    return [directory / name for name in ("ids.npy", "ids.txt", "one.csv", "two.csv", "ids.fits", "ids.vot")]
+    (directory / "ids.txt.gz").write_bytes(gzip.compress((directory / "ids.txt").read_bytes()))
+    (directory / "quoted.txt").write_text("\n".join(f'"{line}"' for line in lines))
+    write(directory / "ids.h5", np.sort(ids), labelled=np.arange(len(ids)) > 0, matches=match_table(ids[:1]))
+    names = ["ids.npy", "ids.txt", "one.csv", "two.csv", "ids.fits", "ids.vot", "ids.txt.gz", "quoted.txt", "ids.h5"]
+    return [directory / name for name in names]
 
 
 def test_a_list_of_ids_selects_them_to_the_last_digit(survey_store, tmp_path, command):
     ids = GalaxyStore(survey_store).ids[[40, 3, 17]]
     for path in id_files(tmp_path, ids):
-        assert read_id_list(path).tolist() == ids.tolist(), path
+        assert sorted(read_id_list(path).tolist()) == sorted(ids.tolist()), path
         out = tmp_path / f"{path.name}.h5"
         assert command("select", survey_store, "--ids", path, "--out", out)[0] == 0
         assert GalaxyStore(out).ids.tolist() == sorted(ids.tolist())
@@ -470,6 +500,7 @@ COLUMNS = {
     "z": np.array([0.1, np.nan, 0.3, 0.4]),
     "name": np.array(["W01", "W02", "", "W01"]),
     "flag": np.array([True, True, False, False]),
+    "maybe": np.ma.MaskedArray([True, False, False, False], [False, False, True, True]),
 }
 
 
@@ -487,6 +518,12 @@ COLUMNS = {
         ("flag == 0 or not z > 0", [0, 1, 1, 1]),
         ("9 ** 9 ** 9 ** 9 > z", [1, 0, 1, 1]),
         ("'a' < 'b'", [1, 1, 1, 1]),
+        ("maybe", [1, 0, 0, 0]),
+        ("not maybe", [0, 1, 0, 0]),
+        ("not (maybe and flag)", [0, 1, 1, 1]),
+        ("not (maybe or flag)", [0, 0, 0, 0]),
+        ("not not maybe or z > 0.35", [1, 0, 0, 1]),
+        ("not (flag and not maybe)", [1, 0, 1, 1]),
     ],
 )
 def test_conditions_compare_ids_to_the_last_digit_and_skip_missing_values(text, expected):

@@ -169,6 +169,13 @@ def test_own_columns_have_no_unit_but_their_own(tmp_path, conditioning):
     assert not any(extra[name].unit for name in ("flux_g_original", "r50_original", "magnification"))
 
 
+def test_what_a_survey_table_would_be_held_to_rides_along(tmp_path, conditioning):
+    table = {"photo_z": [0.2, 0.3], "log_mass": [9.0, 9.5], "HSC_id": [7, None], "selected": [0.56, 0.1]}
+    pd.DataFrame(table).astype({"HSC_id": "Int64"}).to_csv(tmp_path / "t.csv", index=False)
+    extra = ask(tmp_path, f"{TABLE}file = '{tmp_path / 't.csv'}'", conditioning).extra
+    assert extra["HSC_id"].tolist() == [7, None] and extra["selected"].tolist() == [0.56, 0.1]
+
+
 def test_a_table_of_labels_alone_has_no_columns_that_ride_along(tmp_path, conditioning):
     pd.DataFrame({"photo_z": [0.2, 0.3], "log_mass": [9.0, 9.5]}).to_csv(tmp_path / "t.csv", index=False)
     asked = ask(tmp_path, f"{TABLE}file = '{tmp_path / 't.csv'}'", conditioning)

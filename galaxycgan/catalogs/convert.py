@@ -15,7 +15,7 @@ from galaxycgan.catalogs.plan import Plan, check_options
 from galaxycgan.catalogs.report import in_words, make_report, sep_report, split_report
 from galaxycgan.catalogs.schema import describe, free_name
 from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, split_of
-from galaxycgan.catalogs.tables import numbers, read_table, require
+from galaxycgan.catalogs.tables import KEYS, numbers, read_table, require
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import file_record
@@ -86,7 +86,8 @@ class Inputs:
             raise UserError(f"{config.images}: {source.dtype} pixels can't be hsc-asinh display units; see --pixels")
         objects = find_objects(config, source, plan.columns)
         path = config.table or (config.images if source.told.has_table else DEFAULT_TABLE)
-        table = read_table(path, plan.columns, bands=plan.bands)
+        keys = [name for name in KEYS if name != "HSC_id" or not config.match_radius]
+        table = read_table(path, plan.columns, bands=plan.bands, keys=keys, all_matches=True)
         require(table.frame, ("ra", "dec") if config.match_radius else ("HSC_id",), path)
         present = ",".join(name for name in plan.labels if name in table.frame)
         ways_out = f"; --labels {present} does without" if present else ""

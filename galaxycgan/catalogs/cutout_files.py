@@ -3,7 +3,9 @@
 Knows no catalog. Files are opened one at a time, whatever their number.
 """
 
+import gzip
 import hashlib
+import io
 import os
 import re
 import warnings
@@ -21,6 +23,8 @@ from galaxycgan.images.bands import AB_ZERO_POINT_NJY, HSC_FILTERS
 NPY_NAME = re.compile(r"(?P<id>\d{1,19})-cutout\.npy")
 FITS_NAME = re.compile(r"(?P<id>\d{1,19})-cutout-(?P<filter>HSC-[A-Z]\d?|[NI]B\d{3,4})(-.*)?\.fits(\.gz|\.fz)?")
 FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
+#: Pixel scales of one directory may differ by this share.
+SCALE_TOLERANCE = 0.01
 #: Stands for the size of a cutout that isn't there.
 NO_FILE = np.iinfo(np.int64).max
 
@@ -37,7 +41,10 @@ def open_directory(path, calibrate, context):
     """
     try:
         with os.scandir(path) as entries:
-            found = sorted((entry.name, entry.is_file()) for entry in entries)
+            # a link to nothing is a file that is missing, which is said when it is opened
+            found = sorted(
+                (entry.name, entry.is_file() or (entry.is_symlink() and not entry.is_dir())) for entry in entries
+            )
     except PermissionError:
         raise UserError(f"{path}: no permission to read this directory") from None
     except OSError as error:
@@ -177,7 +184,7 @@ class FitsDirectory(Directory):
             arcsec, of the first image that tells.
         """
         shapes = np.full((self.n, len(self._bands), 2), NO_FILE)
-        sky, pixel_scale = np.full((self.n, 2), np.nan), np.nan
+        sky, scales = np.full((self.n, 2), np.nan), np.full(self.n, np.nan)
         self.dtype = np.dtype(np.float32)
         with context.progress("reading headers", self.n, "objects") as progress:
             for row, files in enumerate(self._files):
@@ -192,10 +199,23 @@ class FitsDirectory(Directory):
                         if header["BITPIX"] not in (-32, 8, 16):
                             self.dtype = np.dtype(np.float64)
                         if np.isnan(sky[row]).any():
-                            scale, sky[row] = _centre(header)
-                            pixel_scale = scale if np.isnan(pixel_scale) else pixel_scale
+                            scales[row], sky[row] = _centre(header)
                 progress.at(row + 1)
-        return shapes, sky, pixel_scale
+        return shapes, sky, self._one_scale(scales)
+
+    def _one_scale(self, scales):
+        """Return the pixel scale of all objects, the first's; NaN where no header tells."""
+        known = np.flatnonzero(np.isfinite(scales))
+        if not len(known):
+            return np.nan
+        other = known[np.abs(scales[known] / scales[known[0]] - 1) > SCALE_TOLERANCE]
+        if len(other):
+            first, odd = (next(filter(None, self._files[row])) for row in (known[0], other[0]))
+            raise UserError(
+                f"{self.path}: pixels of {scales[other[0]]:g} arcsec in {odd}, of {scales[known[0]]:g} in {first}"
+                f" ({len(other)} of {self.n} objects differ from it): convert each scale to a store of its own"
+            )
+        return float(scales[known[0]])
 
     def _open(self, name):
         return _Opened(self.path / name)
@@ -261,7 +281,10 @@ class _Opened:
         self._quiet.__enter__()
         warnings.simplefilter("ignore")
         try:
-            self._hdus = fits.open(self.path, memmap=False, lazy_load_hdus=True)
+            # gzip's checksum is at the end, which astropy doesn't read
+            packed = self.path.suffix == ".gz"
+            file = io.BytesIO(gzip.decompress(self.path.read_bytes())) if packed else self.path
+            self._hdus = fits.open(file, memmap=False, lazy_load_hdus=True)
         except Exception as error:  # astropy raises errors of any kind for damaged files
             self._quiet.__exit__(None, None, None)
             raise self._damaged(error) from None
@@ -304,7 +327,8 @@ def _centre(header):
         return np.nan, (np.nan, np.nan)
     scale = round(3600 * float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))), 6)
     centre = (header["NAXIS1"] - 1) / 2, (header["NAXIS2"] - 1) / 2
-    if wcs.wcs.lng == 0 and wcs.wcs.lngtyp == "RA" and wcs.wcs.radesys in ("ICRS", "FK5", ""):
+    j2000 = wcs.wcs.radesys in ("FK5", "") and (np.isnan(wcs.wcs.equinox) or wcs.wcs.equinox == 2000)
+    if wcs.wcs.lng == 0 and wcs.wcs.lngtyp == "RA" and (wcs.wcs.radesys == "ICRS" or j2000):
         return scale, tuple(map(float, wcs.pixel_to_world_values(*centre)))  # the two agree to 0.03 arcsec
     position = wcs.pixel_to_world(*centre).icrs
     return scale, (position.ra.deg, position.dec.deg)

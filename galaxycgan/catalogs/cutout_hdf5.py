@@ -32,7 +32,7 @@ class Hdf5Array:
     dataset : h5py.Dataset
         Of the open file; not kept.
     scratch : Path
-        Directory for the temporary file; it needs to be there only when the first row is read.
+        Directory for the temporary file; where there is none, its nearest parent.
     """
 
     def __init__(self, path, dataset, scratch):
@@ -50,13 +50,15 @@ class Hdf5Array:
     def _unpack(self):
         """Copy the dataset, chunk by chunk, to a file that is gone as soon as nobody has it open."""
         size = self.dtype.itemsize * int(np.prod(self.shape))
+        # Where it isn't made yet, its parent lies on the same disk.
+        scratch = next(place for place in (self.scratch, *self.scratch.absolute().parents) if place.is_dir())
         try:
-            file = tempfile.TemporaryFile(dir=self.scratch)  # noqa: SIM115 (open as long as it is mapped)
+            file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 (open as long as it is mapped)
             # All room is taken first: a disk that is full under a mapped file kills the process.
             os.posix_fallocate(file.fileno(), 0, max(1, size))
         except OSError as error:
             raise UserError(
-                f"{self.path}: {self.name} is stored in chunks and {self.scratch} has no room to unpack it"
+                f"{self.path}: {self.name} is stored in chunks and {scratch} has no room to unpack it"
                 f" ({size / 1e9:.1f} GB): {os.strerror(error.errno)}"
             ) from None
         with open_hdf5(self.path) as source:

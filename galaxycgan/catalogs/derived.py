@@ -64,7 +64,8 @@ def derived_provenance(request, table, split):
     if np.all(split == NO_SPLIT):
         return made
     names = [name for name in LEGAL_LABELS if name in table.colnames]
-    labels = {name: PlainColumn.of(table[name]).values.astype(np.float64) for name in names}
+    columns = {name: PlainColumn.of(table[name]).values for name in names}
+    labels = {name: values.astype(np.float64) for name, values in columns.items() if values.dtype.kind in "bif"}
     return made | {"report": {"splits": split_report(split, labels)}}
 
 

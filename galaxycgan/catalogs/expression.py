@@ -52,7 +52,7 @@ class _Evaluator(ast.NodeVisitor):
     def visit_UnaryOp(self, node):
         value = self.visit(node.operand)
         if isinstance(node.op, ast.Not):
-            return np.ma.filled(~_condition(value, node.operand), False)
+            return ~_condition(value, node.operand)
         if isinstance(node.op, ast.USub):
             return -value if value.dtype.kind == "i" else -_float(value)
         raise ValueError(f"'{ast.unparse(node)}' is not understood")
@@ -72,9 +72,15 @@ class _Evaluator(ast.NodeVisitor):
         return np.asarray(result)
 
     def visit_BoolOp(self, node):
-        combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-        parts = (np.ma.filled(_condition(self.visit(part), part), False) for part in node.values)
-        return np.asarray(functools.reduce(combine, parts))
+        parts = [_condition(self.visit(part), part) for part in node.values]
+        # A missing flag may be either: the whole is known where that makes no difference (Kleene's logic).
+        true = [np.ma.filled(part, False) for part in parts]
+        false = [np.ma.filled(~part, False) for part in parts]
+        if isinstance(node.op, ast.And):
+            yes, no = functools.reduce(operator.and_, true), functools.reduce(operator.or_, false)
+        else:
+            yes, no = functools.reduce(operator.or_, true), functools.reduce(operator.and_, false)
+        return np.ma.MaskedArray(yes, mask=~(yes | no))
 
     def generic_visit(self, node):
         raise ValueError(f"'{ast.unparse(node)}' is not understood")

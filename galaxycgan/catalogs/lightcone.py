@@ -44,7 +44,7 @@ class Lightcone:
 
     def __init__(self, recipe, columns, categories, bands):
         path = Path(recipe.options["file"])
-        table = read_table(path, recipe.options.get("columns", {}), option=OPTION, bands=bands)
+        table = read_table(path, recipe.options.get("columns", {}), option=OPTION, bands=bands, keys=())
         require(table.frame, [name for name in columns if name not in table.frame], path)
         self.labels = np.stack([numbers(table.frame, name, path) for name in columns], -1)
         self._refuse_illegal(path, columns, categories)

@@ -1,5 +1,6 @@
 """Which galaxy of which store goes where when stores are merged. Reads no image and writes nothing."""
 
+import itertools
 import json
 
 import numpy as np
@@ -34,7 +35,9 @@ class Plan:
 
     def __init__(self, stores, duplicates):
         self.stores, self.remarks = stores, []
-        origins = [_origin(store) for store in stores]
+        parts = [_parts(store.provenance, store.fingerprint) if store.synthetic else {""} for store in stores]
+        origins = [_origin(store, own) for store, own in zip(stores, parts, strict=True)]
+        self._refuse_hidden(origins, parts)
         catalogs = list(dict.fromkeys(origins))
         self.renumbered = len(catalogs) > 1
         lengths = [store.n for store in stores]
@@ -53,7 +56,18 @@ class Plan:
         self.ids = np.arange(self.n) if self.renumbered else ids[kept]
         if self.renumbered:
             self.remarks.append("SYN_id numbered anew; the columns source and source_SYN_id tell where each came from")
-            self._warn_of_shared_seeds(origins)
+            self._warn_of_shared_seeds(set().union(*parts))
+
+    def _refuse_hidden(self, origins, parts):
+        """Refuse a store whose galaxies are numbered anew beside one with galaxies of the same catalog."""
+        for (one, ours, own), (other, theirs, its) in itertools.combinations(
+            zip(self.stores, origins, parts, strict=True), 2
+        ):
+            if ours != theirs and own & its:
+                raise UserError(
+                    f"{one.path} and {other.path} both have galaxies of one catalog, but a merge numbered some anew:"
+                    " which are the same can't be told; merge the stores that they were made of, all at once"
+                )
 
     def _judge(self, repeated, duplicates):
         """Refuse galaxies that are in several stores, or count them."""
@@ -92,15 +106,26 @@ class Plan:
         return parts.take(rows) if isinstance(parts, PlainColumn) else np.concatenate(parts)[rows]
 
 
-def _origin(store):
-    """Return what tells one set of ids from another: '' for real galaxies, a catalog's request for synthetic ones."""
-    if not store.synthetic:
-        return ""
-    made = store.provenance
+def _origin(store, parts):
+    """Return what tells one set of ids from another: '' for real galaxies, a catalog's request for synthetic ones.
+
+    Galaxies of several catalogs have the ids of the store that they were merged into.
+    """
+    if len(parts) == 1:
+        return next(iter(parts))
+    made, fingerprint = store.provenance, store.fingerprint
     while made.get("command") == "select":
-        made = made["sources"]["store"]["provenance"]
+        made, fingerprint = (made["sources"]["store"][key] for key in ("provenance", "fingerprint"))
+    return fingerprint
+
+
+def _parts(made, fingerprint):
+    """Return the requests of all catalogs that a synthetic store has galaxies of: set of str."""
+    if made.get("command") in ("select", "merge"):
+        sources = made["sources"].values() if made["command"] == "merge" else [made["sources"]["store"]]
+        return set().union(*(_parts(one["provenance"], one["fingerprint"]) for one in sources))
     request = made.get("request")
     if not request:
-        return store.fingerprint
+        return {fingerprint}
     recipe = {key: value for key, value in (request.get("recipe") or {}).items() if key != "n"}
-    return json.dumps(request | {"recipe": recipe}, sort_keys=True)
+    return {json.dumps(request | {"recipe": recipe}, sort_keys=True)}

@@ -72,10 +72,10 @@ def _from_file(path, columns):
         start = file.read(len(MAGIC))
     if start.startswith(NUMPY_STARTS):
         return Objects(read_ids(path), path=Path(path))
-    table = read_table(path, {}, option="--ids")
+    table = read_table(path, {}, option="--ids", keys=("HSC_id",))
     names = {name: name if name in table.frame else columns.get(name, name) for name in ("HSC_id", "ra", "dec")}
     if names["HSC_id"] != "HSC_id" and names["HSC_id"] in table.frame:
-        table = read_table(path, {"HSC_id": names["HSC_id"]}, option="--ids")
+        table = read_table(path, {"HSC_id": names["HSC_id"]}, option="--ids", keys=("HSC_id",))
     require(table.frame, ("HSC_id",), path)
     ids = unique_ids(table.frame["HSC_id"].to_numpy(), path)
     if not {names["ra"], names["dec"]} <= set(table.frame):
@@ -106,6 +106,7 @@ def _require_positions(found, images_path):
             f"{found.path or images_path}: --match-radius needs the position of each image's object: give --ids a table"
             " with HSC_id, ra and dec (degrees)"
         )
+    check_positions(found.ra, found.dec, found.path or images_path)
     blank = ~(np.isfinite(found.ra) & np.isfinite(found.dec))
     if blank.any():
         raise UserError(

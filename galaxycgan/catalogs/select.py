@@ -1,5 +1,6 @@
 """The command ``select``: some galaxies of a store become a store of their own. Knows no survey file."""
 
+import gzip
 import re
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from galaxycgan.catalogs.readers import NpyFile, check_file
 from galaxycgan.catalogs.report import split_lines
 from galaxycgan.catalogs.store import SPLITS, GalaxyStore
 from galaxycgan.catalogs.suffixes import check_store_suffix
-from galaxycgan.catalogs.table_files import read_raw
+from galaxycgan.catalogs.table_files import GZIP_ERRORS, GZIP_MAGIC, read_raw
 from galaxycgan.catalogs.tables import whole_numbers
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
@@ -166,11 +167,14 @@ def _npy_ids(path):
 
 def _plain_lines(path):
     """Return [(line number, text)] of a file that starts with a bare number; None for a table."""
+    data = path.read_bytes()
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = (gzip.decompress(data) if data.startswith(GZIP_MAGIC) else data).decode("utf-8-sig")
+    except GZIP_ERRORS:
+        raise UserError(f"{path}: damaged gzip file") from None
     except UnicodeDecodeError:
         return None
-    lines = [(k, line.partition("#")[0].strip()) for k, line in enumerate(text.splitlines(), start=1)]
+    lines = [(k, line.partition("#")[0].strip(" \t\"'")) for k, line in enumerate(text.splitlines(), start=1)]
     lines = [(k, line) for k, line in lines if line]
     return lines if lines and re.fullmatch(r"[+-]?[0-9.]+(e[+-]?\d+)?", lines[0][1], re.IGNORECASE) else None
 

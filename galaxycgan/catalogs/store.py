@@ -87,6 +87,8 @@ class GalaxyStore:
         self.checksums = json.loads(attributes["checksums"])
         self.provenance = json.loads(attributes["provenance"])
         self.n, _, self.size, _ = file["images"].shape
+        if missing := [name for name in (self.id_column, "split", "catalog") if name not in file]:
+            raise ValueError(f"{missing[0]}: dataset is missing")
         self._layout = {name: _layout(file[name]) for name in ("images", "noiseless") if name in file}
         self.has_matches = "matches" in file
 

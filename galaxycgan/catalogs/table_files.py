@@ -18,6 +18,7 @@ from galaxycgan.errors import UserError, first_few
 GZIP_MAGIC = b"\x1f\x8b"
 #: So many bytes tell the format.
 PEEK_BYTES = 2048
+PIECE_BYTES = 8 << 20
 #: What damaged gzip files raise.
 GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
@@ -47,7 +48,7 @@ class RawTable:
     columns: dict = field(default_factory=dict)
 
 
-def read_raw(path, option, text_columns=()):
+def read_raw(path, option, text_columns=(), all_matches=False):
     """Read a table of any known format: CSV, FITS, VOTable, ECSV, Parquet or HDF5.
 
     Parameters
@@ -57,6 +58,8 @@ def read_raw(path, option, text_columns=()):
         The option that names it, for messages.
     text_columns : iterable of str
         Columns that are read as text where the file has no types of its own (CSV): ids.
+    all_matches : bool
+        Of a galaxycgan store, all rows of the survey's table that point at its galaxies; else its catalog, a row each.
 
     Returns
     -------
@@ -64,6 +67,8 @@ def read_raw(path, option, text_columns=()):
     """
     path = check_file(path, option)
     kind = format_of(path)
+    if kind != "CSV" and _is_gzipped(path):
+        _check_gzip(path, kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = {
@@ -71,12 +76,29 @@ def read_raw(path, option, text_columns=()):
             "VOTable": lambda: _read_astropy(path, "VOTable", "votable"),
             "ECSV": lambda: _read_astropy(path, "ECSV", "ascii.ecsv"),
             "Parquet": lambda: _read_parquet(path),
-            "HDF5": lambda: _read_hdf5(path),
+            "HDF5": lambda: _read_hdf5(path, all_matches),
             "CSV": lambda: _read_csv(path, text_columns),
         }[kind]()
     if not len(table.frame):
         raise UserError(f"{path}: a table without rows")
     return table
+
+
+def _is_gzipped(path):
+    with open(path, "rb") as file:
+        return file.read(2) == GZIP_MAGIC
+
+
+def _check_gzip(path, kind):
+    """Read a gzipped file to its end, where its checksum is: astropy stops before."""
+    if kind in ("Parquet", "HDF5"):
+        raise UserError(f"{path}: {kind} in gzip; gunzip it first")
+    try:
+        with gzip.open(path) as file:
+            while file.read(PIECE_BYTES):
+                pass
+    except GZIP_ERRORS:
+        raise UserError(f"{path}: damaged gzip file") from None
 
 
 def format_of(path):
@@ -104,9 +126,7 @@ def format_of(path):
 
 
 def _read_csv(path, text_columns):
-    with open(path, "rb") as file:
-        gzipped = file.read(2) == GZIP_MAGIC
-    settings = {"compression": "gzip" if gzipped else None, "encoding": "utf-8-sig", "skipinitialspace": True}
+    settings = {"compression": "gzip" if _is_gzipped(path) else None, "encoding": "utf-8-sig", "skipinitialspace": True}
     try:
         header = pd.read_csv(path, nrows=0, index_col=False, **settings)
         names = {column.strip(): column for column in header.columns}
@@ -127,7 +147,7 @@ def _read_astropy(path, name, format, where=None):
     from astropy.table import Table
 
     # The first table of a FITS file or VOTable, as other tools do.
-    where = where or {"votable": {"table_id": 0}}.get(format, {})
+    where = where or {"votable": {"table_id": 0, "use_names_over_ids": True}}.get(format, {})
     try:
         table = Table.read(path, format=format, **where)
     except MemoryError:
@@ -208,15 +228,15 @@ def _parquet_units(texts):
     return {name: unit for name, unit in found.items() if not isinstance(unit, u.UnrecognizedUnit)}
 
 
-def _read_hdf5(path):
+def _read_hdf5(path, all_matches):
     """Read an astropy table in an HDF5 file, or its 1-D datasets, which are then the columns."""
+    of_store = ("matches", "catalog") if all_matches else ("catalog", "matches")
     with open_hdf5(path) as file:
         tables = [name for name, dataset in datasets(file).items() if dataset.dtype.names]
         if not tables:
             return _read_columns(path, file)
-    # Of a store the survey's rows, else its catalog.
-    name = next((name for name in ("matches", "catalog") if name in tables), tables[0])
-    if len(tables) > 1 and name not in ("matches", "catalog"):
+    name = next((name for name in of_store if name in tables), tables[0])
+    if len(tables) > 1 and name not in of_store:
         raise UserError(f"{path}: several tables, {first_few(tables)}: write the one to use to a file of its own")
     return _read_astropy(path, "HDF5", "hdf5", {"path": name, "character_as_bytes": False})
 

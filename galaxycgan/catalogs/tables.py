@@ -13,9 +13,11 @@ from galaxycgan.catalogs.schema import LEGAL_LABELS, MASK, describe, free_name
 from galaxycgan.catalogs.table_files import read_raw
 from galaxycgan.errors import UserError, first_few
 
-#: Columns that convert makes itself; a table's own column of that name is renamed.
-RESERVED = ("labelled", "kept")
+#: What convert makes itself, and what conditions call the store's split; a table's own column of that name is renamed.
+RESERVED = ("labelled", "kept", "split")
 ID_COLUMNS = ("HSC_id", "COSMOS_id")
+#: Columns that have to be legal in every row where they mean something: ids, and which rows may be used.
+KEYS = (*ID_COLUMNS, "selected")
 #: Columns that are of no use in another unit than the schema's.
 NEED_UNIT = ("ra", "dec", "sep", "log_mass")
 WORDS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True}
@@ -83,10 +85,11 @@ def parse_columns(text):
     return mapping
 
 
-def read_table(path, mapping, *, option="--table", bands=()):
+def read_table(path, mapping, *, option="--table", bands=(), keys=KEYS, all_matches=False):
     """Read a table of any known format under the training names.
 
-    Ids must be whole numbers; blank cells of other columns are missing values, and integers stay integers beside them.
+    Keys must be legal in every row; blank cells of other columns are missing values, and integers stay integers beside
+    them.
 
     Parameters
     ----------
@@ -97,19 +100,24 @@ def read_table(path, mapping, *, option="--table", bands=()):
         The option that names the file, for messages.
     bands : iterable of str
         Bands of the store, which some column names end with.
+    keys : iterable of str
+        Which of `KEYS` are that here; the others are columns as any.
+    all_matches : bool
+        As of `read_raw`.
 
     Returns
     -------
     SurveyTable
     """
-    raw = read_raw(path, option, [mapping.get(name, name) for name in ID_COLUMNS])
+    ids = [name for name in ID_COLUMNS if name in keys]
+    raw = read_raw(path, option, [mapping.get(name, name) for name in ids], all_matches)
     mapping = {name: source for name, source in raw.columns.items() if source not in mapping.values()} | mapping
     new, notes = _training_names(raw.frame, mapping, path)
     frame = raw.frame.set_axis(list(new.values()), axis=1)
-    for name in ID_COLUMNS:
+    for name in ids:
         if name in frame:
             frame[name] = whole_numbers(frame[name], path, name)
-    if "selected" in frame:
+    if "selected" in frame and "selected" in keys:
         frame["selected"] = _flags(frame["selected"], path, "selected")
     units = {new[name]: unit for name, unit in raw.units.items()}
     notes += [f"column {name} has several values in a row: left out" for name in raw.left_out]
@@ -266,7 +274,7 @@ def _column(series, rows):
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)[rows]
         values[absent] = np.nan
         return values
-    if kind == "u" and series.max() <= np.iinfo(np.int64).max:
+    if kind == "u" and (series.dropna() <= np.iinfo(np.int64).max).all():
         kind = "i"
     if kind in "ib":
         target = np.int64 if kind == "i" else bool

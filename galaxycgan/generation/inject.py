@@ -172,7 +172,7 @@ def _given_places(config, frame, catalog):
             raise UserError(f"{catalog.path}: has no ra and dec; give a table with --positions")
         return np.arange(catalog.n), *frame.to_pixels(catalog.column("ra"), catalog.column("dec"))
     path = Path(config.positions)
-    table = read_table(path, {}, option="--positions").frame
+    table = read_table(path, {}, option="--positions", keys=()).frame
     pairs = [pair for pair in (("ra", "dec"), ("x", "y")) if set(pair) <= set(table)]
     if not pairs:
         raise UserError(f"{path}: has neither ra and dec (deg) nor x and y (pixels, the first is 1)")
