@@ -57,7 +57,7 @@ class Context:
 
     def progress(self, title, total, unit=""):
         """Return a `Progress` for a piece of work."""
-        return Progress(title, total, unit, say=self.say)
+        return Progress(title, total, unit, say=self.say, draw=not self.quiet)
 
 
 class Progress:
@@ -66,15 +66,15 @@ class Progress:
     Use as a context manager; `at(done, note)` reports the state.
     """
 
-    def __init__(self, title, total, unit="", every_seconds=15.0, say=print):
+    def __init__(self, title, total, unit="", every_seconds=15.0, say=print, draw=True):
         self.title, self.total, self.unit, self.every = title, total, unit, every_seconds
         self.start = time.monotonic()
         self.first = None
         self.last_line = float("-inf")
-        self.bar, self.say = None, say
+        self.bar, self.say, self.draw = None, say, draw
 
     def __enter__(self):
-        if sys.stdout.isatty():
+        if self.draw and sys.stdout.isatty():
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self.bar = Progress(

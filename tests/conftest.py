@@ -22,6 +22,17 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name != "test_readme.py")
 
 
+class StopAfter:
+    """Stands in for the event that asks a job to stop: set after a number of looks."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    def is_set(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
 @dataclasses.dataclass
 class Survey:
     """Survey files with known truth, in a directory of their own.

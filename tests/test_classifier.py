@@ -8,6 +8,7 @@ import pytest
 import torch
 from astropy.io import fits
 from astropy.table import Table
+from conftest import StopAfter
 
 from galaxycgan.catalogs.expression import evaluate, incomplete
 from galaxycgan.catalogs.portion import portion
@@ -19,6 +20,7 @@ from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files import read_json
 from galaxycgan.generation.classify import classify
 from galaxycgan.generation.job import generate
+from galaxycgan.models import device
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.classifier import train_classifier
 from galaxycgan.training.classifier_data import Split, SyntheticImages, read_split, read_splits
@@ -123,18 +125,47 @@ def test_a_run_stopped_after_any_epoch_ends_in_the_same_weights(options, tmp_pat
     options = dataclasses.replace(options, preset=preset)
     train_classifier(options, Context())
     stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
-    context = Context()
-    context.stop.set()
-    for _ in range(2):
+    for looks in (0, 1, 2):  # within the first epoch, after it, within the second
         with pytest.raises(Interrupted):
-            train_classifier(stopped, context)
+            train_classifier(stopped, Context(stop=StopAfter(looks)))
     train_classifier(stopped, Context())
-    assert "going on at epoch 2" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told.count("going on at epoch 1") == told.count("going on at epoch 2") == 1
     assert same(*networks(tmp_path / "run", tmp_path / "stopped"))
     train_classifier(stopped, Context())
     assert "is finished" in capsys.readouterr().out
     with pytest.raises(UserError, match="was trained with another epochs"):
         train_classifier(dataclasses.replace(stopped, epochs=5), Context())
+
+
+def test_a_run_goes_on_in_its_precision_on_a_machine_of_another_kind(options, tmp_path, monkeypatch):
+    train_classifier(options, Context())
+    stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
+    with pytest.raises(Interrupted):
+        train_classifier(stopped, Context(stop=StopAfter(1)))
+    here = device.cpu_has_bfloat16()
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: not here)
+    train_classifier(stopped, Context())
+    assert same(*networks(tmp_path / "run", tmp_path / "stopped"))
+
+
+def test_a_finished_classifier_is_not_replaced_unasked_though_its_checkpoint_is_gone(options, tmp_path):
+    options = dataclasses.replace(options, epochs=1)
+    train_classifier(options, Context())
+    (tmp_path / "run/checkpoint.pt").unlink()
+    before = (tmp_path / "run/classifier.pt").read_bytes()
+    train_classifier(options, Context())
+    with pytest.raises(UserError, match="finished classifier of other options or data, without its checkpoint"):
+        train_classifier(dataclasses.replace(options, lr=0.01), Context())
+    assert (tmp_path / "run/classifier.pt").read_bytes() == before
+
+
+def test_a_stop_is_heard_within_an_epoch_of_many_generated_galaxies(options, gan, tmp_path):
+    options = dataclasses.replace(options, augment="gan", gan=str(gan), synthetic_share=0.9)
+    stop = StopAfter(1)
+    with pytest.raises(Interrupted):
+        train_classifier(options, Context(stop=stop))
+    assert stop.looks == -1  # blocks of 64 galaxies were asked about, each
 
 
 def test_the_learning_rate_falls_to_nothing_along_a_line(options, tmp_path):
@@ -258,6 +289,33 @@ def test_the_filter_leaves_out_the_galaxies_that_obey_least(gan, survey_store, m
     assert names == ("photo_z", "log_mass") and (variance > 0).all()
     with torch.no_grad():
         assert network(kept).shape == (32, 2)
+
+
+def test_the_filter_learns_from_galaxies_that_have_labels_alone(gan, survey_store, monkeypatch):
+    monkeypatch.setattr("galaxycgan.evaluation.features.STEPS", 5)
+    with GalaxyStore(survey_store) as store:
+        training = read_splits(store, TARGET)[0]
+        labels = store.labels(("photo_z", "log_mass"))
+        labels[training.rows[:9], 1] = np.nan
+        monkeypatch.setattr(store, "labels", lambda names: labels)
+        sieve = SyntheticImages(gan, store, TARGET, 0, CPU)
+        sieve.filter_by(store, training, np.ones(3), 0.5, lambda: None)
+        assert torch.isfinite(sieve.filter[2]).all()
+        labels[training.rows[:30]] = np.nan
+        with pytest.raises(UserError, match="18 training galaxies have labels of the GAN .photo_z, log_mass.; .* 30"):
+            sieve.filter_by(store, training, np.ones(3), 0.5, lambda: None)
+
+
+def test_a_flag_is_a_target_of_real_and_of_generated_galaxies(options, survey_files, tmp_path):
+    survey_files.table["dwarf"] = survey_files.table["log_mass"] < 9.2
+    store = str(survey_files.write().convert())
+    gan = TrainGan(store=store, run=str(tmp_path / "gan"), labels="photo_z,dwarf", preset="tiny", images=32, batch=16)
+    train_gan(gan, Context())
+    options = dataclasses.replace(options, store=store, target="dwarf", augment="standard+gan", gan=gan.run, epochs=1)
+    train_classifier(options, Context())
+    with GalaxyStore(store) as opened:
+        images, wanted = SyntheticImages(tmp_path / "gan", opened, "not dwarf", 0, CPU).epoch(0, 64)
+    assert len(images) == 64 and 0 < wanted.sum() < 64
 
 
 def test_a_gan_that_saw_test_galaxies_is_refused_by_their_ids(options, gan, survey_store, other_store, tmp_path):

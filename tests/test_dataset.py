@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.memory import granted_bytes
 from galaxycgan.training.dataset import RealImages, StoreDataset, resident_bytes
 
 CPU = torch.device("cpu")
@@ -64,3 +65,17 @@ def test_a_jobs_share_of_memory_counts_not_the_nodes(monkeypatch):
     whole = resident_bytes(CPU)
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "100")
     assert resident_bytes(CPU) < 100 << 20 < whole
+    monkeypatch.delenv("SLURM_MEM_PER_NODE")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "50")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "2")
+    assert granted_bytes() == 100 << 20
+
+
+def test_the_smallest_limit_of_nested_control_groups_counts(tmp_path, monkeypatch):
+    for name, limit in (("job", "3000000"), ("job/step", "2000000"), ("job/step/task", "max")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "memory.max").write_text(limit + "\n")
+    monkeypatch.setattr("galaxycgan.memory.CGROUPS", {2: (str(tmp_path), "memory.max")})
+    own = tmp_path / "cgroup"
+    own.write_text("3:cpu:/\n0::/job/step/task\n")
+    assert granted_bytes(own) == 2_000_000

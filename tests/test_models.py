@@ -95,6 +95,19 @@ def test_noise_of_tells_photon_noise_from_the_light_of_galaxies(truth):
     assert noise_of(random.normal(size=(50, 1, 50, 50)))[3][0] < 1e-4
 
 
+def test_noise_of_raw_pixels_of_any_size_on_a_sky_that_nobody_took_off():
+    random = np.random.default_rng(3)
+    x, y = np.meshgrid(*[np.arange(50) - 24.5] * 2)
+    light = random.lognormal(4, 1, (300, 1, 1, 1)) * np.exp(-(x**2 + y**2) / 32)
+    images = light + random.normal(size=light.shape) * np.sqrt(4 + 0.05 * light)
+    sky_rms, _, _, gain = noise_of(images)
+    for scale, sky in ((1.0, 100.0), (1e-18, 0.0), (1e-18, 1e-16)):
+        rms, _, _, its_gain = noise_of((scale * images + sky).astype(np.float32))
+        assert rms / scale == pytest.approx(sky_rms, rel=1e-3)
+        assert its_gain / scale == pytest.approx(gain, rel=0.05)
+    assert np.isfinite(noise_of(np.zeros((20, 1, 50, 50), np.float32))[0]).all()
+
+
 def test_noise_of_survives_images_clipped_at_zero():
     clipped = np.maximum(np.random.default_rng(0).normal(-1, 2, (20, 3, 50, 50)), 0).astype(np.float32)
     sky_rms, rho, log_depth, _ = noise_of(clipped)

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import StopAfter
 from safetensors.torch import load_file
 
 from galaxycgan.config import Generate, TrainGan
@@ -53,15 +54,6 @@ def options(survey_files, tmp_path):
     return TrainGan(
         store=str(store), run=str(tmp_path / "run"), objective="predictor", images=24, batch=8, threads=1, seed=4
     )
-
-
-class StopAfter:
-    def __init__(self, looks):
-        self.looks = looks
-
-    def is_set(self):
-        self.looks -= 1
-        return self.looks < 0
 
 
 def test_it_resumes_to_the_bit_and_its_generator_makes_galaxies(options, tmp_path):

@@ -41,6 +41,15 @@ def test_it_learns_which_labels_galaxies_follow_and_no_category(learned):
     assert learned.slope.tolist() == pytest.approx([-1.2, 0.9, 0, 0, 0], abs=0.03)
 
 
+@pytest.mark.parametrize("n", [12, 16, 20, 24])
+def test_labels_of_hardly_more_galaxies_than_labels_tell_nothing(n):
+    random = torch.Generator().manual_seed(n)
+    response = Response(12, SIZE)
+    light = 5 + torch.randn(n, generator=random)
+    response.learn(stamps(light), torch.randn(n, 12, generator=random), [True] * 12)
+    assert response.columns == []
+
+
 @pytest.mark.parametrize("column, sign", [(0, -1), (1, 1)])
 def test_who_follows_costs_nothing_and_who_goes_the_wrong_way_costs_most(learned, column, sign):
     start = torch.tensor([3.0, 6.0])

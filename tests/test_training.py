@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from conftest import StopAfter
 from safetensors.torch import load_file
 
 from galaxycgan.catalogs.store import GalaxyStore
@@ -19,6 +20,7 @@ from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files import read_records
 from galaxycgan.models import device
+from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.release import load_generator
 from galaxycgan.training.adversarial import PENALTY_EVERY, Settings, Trainer
@@ -33,17 +35,6 @@ SMALL = {"preset": "tiny", "images": 160, "batch": 16, "threads": 1, "seed": 4}
 @pytest.fixture
 def options(survey_store, tmp_path):
     return TrainGan(store=str(survey_store), run=str(tmp_path / "run"), **SMALL)
-
-
-class StopAfter:
-    """Stands in for the event that asks a job to stop: set after a number of looks."""
-
-    def __init__(self, looks):
-        self.looks = looks
-
-    def is_set(self):
-        self.looks -= 1
-        return self.looks < 0
 
 
 def weights(run):
@@ -77,6 +68,38 @@ def test_a_run_goes_on_in_its_precision_on_a_machine_of_another_kind(options, tm
     train_gan(stopped, Context())
     assert "(as its checkpoint)" in capsys.readouterr().out
     assert_same_weights(weights(tmp_path / "run"), weights(tmp_path / "stopped"))
+
+
+def test_scales_that_another_processor_rounds_otherwise_are_the_same(options, tmp_path, monkeypatch, capsys):
+    with pytest.raises(Interrupted):
+        train_gan(options, Context(stop=StopAfter(3)))
+    noted = load_checkpoint(tmp_path / "run/checkpoint.pt")["identity"]["conditioning"]
+    fit = Conditioning.fit
+
+    def rounded(*arguments, change=1 + 4e-16):
+        found = fit(*arguments)
+        return dataclasses.replace(found, std=tuple(change * value for value in found.std))
+
+    monkeypatch.setattr(Conditioning, "fit", functools.partial(rounded, change=1.001))
+    with pytest.raises(UserError, match="another conditioning .{'std': .* there, {'std': .* asked") as error:
+        train_gan(options, Context())
+    assert "mean" not in str(error.value)
+    monkeypatch.setattr(Conditioning, "fit", rounded)
+    train_gan(options, Context())
+    assert load_generator(tmp_path / "run")[1].to_dict() == noted
+
+
+def test_a_finished_run_is_finished_on_every_machine(options, tmp_path, monkeypatch, capsys):
+    train_gan(options, Context())
+    path = tmp_path / "run/checkpoint.pt"
+    state = load_checkpoint(path)
+    state["identity"] |= {"device": "cuda", "precision": "bfloat16"}
+    torch.save(state, path)
+    train_gan(options, Context())
+    assert "is finished" in capsys.readouterr().out
+    torch.save(state | {"finished": False}, path)
+    with pytest.raises(UserError, match="another device .cuda there, cpu asked"):
+        train_gan(options, Context())
 
 
 def test_a_run_killed_and_resumed_ends_in_the_same_weights(options, tmp_path):

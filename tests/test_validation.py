@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import StopAfter
 from safetensors.torch import load_file
 
 from galaxycgan.catalogs.store import GalaxyStore
@@ -37,15 +38,6 @@ def scored(monkeypatch):
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
     monkeypatch.setattr(gan.Looks, "of", lambda *given: look)
     return scores
-
-
-class StopAfter:
-    def __init__(self, looks):
-        self.looks = looks
-
-    def is_set(self):
-        self.looks -= 1
-        return self.looks < 0
 
 
 def released(run):

@@ -175,12 +175,15 @@ def incomplete(text, column, n):
     return found
 
 
-def fulfilled(target, columns, labels):
+def fulfilled(target, columns, labels, flags=()):
     """Return which rows of labels [n, label] fulfil a target over these columns: bool [n].
+
+    The columns in `flags` hold 1 for true and 0 for false.
 
     Raises
     ------
     UserError
         As `evaluate`.
     """
-    return evaluate(target, dict(zip(columns, labels.T, strict=True)).__getitem__, columns, len(labels))
+    values = {name: column == 1 if name in flags else column for name, column in zip(columns, labels.T, strict=True)}
+    return evaluate(target, values.__getitem__, columns, len(labels))

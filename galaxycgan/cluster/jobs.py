@@ -131,6 +131,8 @@ class Job:
         """
         from galaxycgan.context import Context
 
+        if directory.submission().get("attempt") != self.attempt:
+            return 0
         context = Context(created=self.created)
         with stopping_signals(context), contextlib.suppress(Interrupted):
             self._load_stage(directory.state())(context)

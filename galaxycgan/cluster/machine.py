@@ -1,11 +1,10 @@
 """What a job got of its machine: cores, devices, memory, and its place among several processes. Changes no machine."""
 
-import contextlib
 import os
 import socket
-from pathlib import Path
 
 from galaxycgan.errors import UserError
+from galaxycgan.memory import granted_bytes
 
 #: First port that ranks may meet at, and how many jobs of one node get different ones.
 FIRST_PORT, PORTS = 20_000, 20_000
@@ -49,14 +48,8 @@ def devices():
 
 
 def memory_gib():
-    """Return the memory that this process may use, in GiB: the smallest of cgroup's, Slurm's and the machine's."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30]
-    if os.environ.get("SLURM_MEM_PER_NODE", "").isdigit() and int(os.environ["SLURM_MEM_PER_NODE"]):
-        limits.append(int(os.environ["SLURM_MEM_PER_NODE"]) / 1024)
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            limits.append(int(Path(path).read_text()) / 2**30)
-    return min(limits)
+    """Return the memory that this process may use, in GiB."""
+    return granted_bytes() / 2**30
 
 
 def describe():

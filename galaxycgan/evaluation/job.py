@@ -85,7 +85,8 @@ def evaluate(config, context):
         request |= {"n": config.n, "seed": config.seed, "quick": config.quick}
         if config.classifier:
             request |= {"target": config.target}
-            fulfilled(config.target, subject.columns, np.zeros((1, len(subject.columns))))
+            nothing = np.zeros((1, len(subject.columns)))
+            fulfilled(config.target, subject.columns, nothing, subject.conditioning.flags)
         if _is_done(out, request, config, context):
             return
         make_directory(out)
@@ -245,7 +246,7 @@ class Evaluation:
             return None
         source, rows = self.samples.teachers
         roles = {
-            role: (each.images, fulfilled(target, self.subject.columns, labels))
+            role: (each.images, fulfilled(target, self.subject.columns, labels, self.subject.conditioning.flags))
             for role, each, labels in (
                 ("teachers", self.sets.teachers, source.labels(self.subject.columns)[rows]),
                 ("generated", self.sets.synthetic, self.asked),

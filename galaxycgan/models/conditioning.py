@@ -13,6 +13,8 @@ FLAG_QUANTILE = 0.99
 #: Each category is a number that the networks take.
 MOST_CATEGORIES = 32
 #: Columns that are positive and skewed: the networks take their logarithm.
+#: Of the standard deviation: what scales differ by that are the same but for the rounding of a machine.
+SAME_SCALE = 1e-9
 LOGARITHMIC = ("photo_z", "redshift", "specz_redshift", "z")
 
 
@@ -82,8 +84,11 @@ class Conditioning:
         bad = (~can_be_labels(columns, labels, categorical)).sum(0)
         for name, number in zip(columns, bad, strict=True):
             if number:
+                positive = name in LOGARITHMIC and name not in categorical
+                least = "0" if positive else "-1e99"
                 raise UserError(
-                    f"{where}: column {name} holds {number} values that can't be labels (not finite or <= 0)"
+                    f"{where}: column {name} holds {number} values that can't be labels (not finite"
+                    f'{" or <= 0" if positive else ""}); galaxycgan select --where "{name} > {least}" leaves them out'
                 )
         transformed = _transform(labels, logarithmic)
         mean, std = transformed.mean(0), transformed.std(0)
@@ -186,6 +191,24 @@ class Conditioning:
         rim = max(float(np.quantile(own, FLAG_QUANTILE)), 1e-12)
         score = tree.query(self.standardise(labels), k=[k])[0][:, 0] / rim
         return score, score > 1
+
+    @property
+    def flags(self):
+        """Names of the labels that are 1 for true and 0 for false."""
+        pairs = zip(self.columns, self.categories, strict=True)
+        return tuple(name for name, values in pairs if values == (0.0, 1.0))
+
+    def as_noted(self, noted):
+        """Return this with the scales that `to_dict` noted elsewhere; itself where these are others.
+
+        The last digit of a logarithm depends on the processor.
+        """
+        mine = self.to_dict()
+        scales = [(np.array(each["mean"]), np.array(each["std"])) for each in (mine, noted)]
+        other = any(mine[name] != noted[name] for name in mine if name not in ("mean", "std"))
+        if other or any(np.any(np.abs(a - b) > SAME_SCALE * scales[0][1]) for a, b in zip(*scales, strict=True)):
+            return self
+        return dataclasses.replace(self, mean=tuple(noted["mean"]), std=tuple(noted["std"]))
 
     def to_dict(self):
         """Return plain values for JSON, without the reference labels."""

@@ -127,7 +127,13 @@ class Painter:
         deviates = normals(seed, stream, first, BLOCK, int(np.prod(shape)))
         return torch.from_numpy(np.ascontiguousarray(deviates)).view(BLOCK, *shape).to(self.device)
 
-    def sample(self, labels, seed, noisy=True):
-        """Make one galaxy for each row of labels: float32 [n, band, y, x] in nJy, noisy or noiseless."""
-        blocks = (self.paint(labels, seed, first, noisy).images for first in range(0, len(labels), BLOCK))
-        return np.concatenate(list(blocks))[: len(labels)]
+    def sample(self, labels, seed, noisy=True, check=lambda: None):
+        """Make one galaxy for each row of labels: float32 [n, band, y, x] in nJy, noisy or noiseless.
+
+        `check` is called before each block and raises where the work shall stop.
+        """
+        blocks = []
+        for first in range(0, len(labels), BLOCK):
+            check()
+            blocks.append(self.paint(labels, seed, first, noisy).images)
+        return np.concatenate(blocks)[: len(labels)]

@@ -14,6 +14,10 @@ STEEP = 1.0
 STEP, SHARE = 0.5, 0.25
 
 
+#: Galaxies more than the fit has numbers that it takes for a response to be plain.
+FEWEST_FREE = 10
+
+
 class Response(nn.Module):
     """Tells where a galaxy does not follow its labels, though real galaxies do.
 
@@ -61,8 +65,10 @@ class Response(nn.Module):
         design = torch.cat([conditions.double().cpu(), torch.ones(len(light), 1, dtype=torch.float64)], 1)
         # Categories add up to the constant: the solution of least norm.
         found = torch.linalg.lstsq(design, light[:, None], driver="gelsd").solution[:, 0]
-        scatter = (light - design @ found).std()
-        plain = (found[:-1].abs() > STEEP * scatter) & torch.tensor(numeric)
+        free = len(light) - torch.linalg.matrix_rank(design)
+        scatter = ((light - design @ found).square().sum() / free.clamp(min=1)).sqrt()
+        # With hardly more galaxies than labels the fit is perfect, whatever the labels are.
+        plain = (found[:-1].abs() > STEEP * scatter) & torch.tensor(numeric) & (free >= FEWEST_FREE)
         self.slope.copy_(torch.where(plain, found[:-1], 0))
 
     @property

@@ -124,6 +124,11 @@ def _is_done(run, request, config, context):
         return False
     found = read_json(run / METRICS)
     if found.get("request") != request:
+        if not (run / CHECKPOINT).exists():  # which would say what differs
+            raise UserError(
+                f"{run}: holds a finished classifier of other options or data, without its checkpoint; choose another"
+                " --run, or --overwrite"
+            )
         return False
     context.say(f"{run}: is finished ({found['epochs']} epochs); --overwrite starts again")
     return True

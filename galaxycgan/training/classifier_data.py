@@ -10,6 +10,7 @@ from galaxycgan.catalogs.populations import Recipe, draw_labels
 from galaxycgan.catalogs.portion import TEST, TRAIN, VALIDATION
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.evaluation.features import FeatureSpace
+from galaxycgan.models.conditioning import spread
 from galaxycgan.models.painter import Painter
 from galaxycgan.models.release import check_images, load_trained_on
 from galaxycgan.randomness import generator
@@ -18,8 +19,8 @@ NAMES = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 #: Scatter of asked labels around the training galaxies', in standard deviations of these. Scott's bandwidth, 0.4 for
 #: 300 galaxies, helps a classifier no more, and asks for some that no survey has.
 SMOOTHING = 0.1
-#: Training galaxies at most that teach the filter's regressor.
-MOST_TAUGHT = 6000
+#: Training galaxies at most, and at least, that teach the filter's regressor.
+MOST_TAUGHT, LEAST_TAUGHT = 6000, 30
 #: Generated galaxies that the filter looks at together.
 CHUNK = 256
 
@@ -119,9 +120,9 @@ def _check_kind(survey, store):
         )
 
 
-def check_target(target, columns, who):
-    """Refuse a target that asks for more than the columns that `who` knows."""
-    evaluate(target, lambda name: np.ones(1), columns, 1, f"{who}: --target")
+def check_target(target, columns, who, flags=()):
+    """Refuse a target that asks for more than the columns that `who` knows; those in `flags` are true or false."""
+    evaluate(target, lambda name: np.ones(1, bool if name in flags else float), columns, 1, f"{who}: --target")
 
 
 class SyntheticImages:
@@ -151,7 +152,7 @@ class SyntheticImages:
         self.target, self.seed, self.filter = target, seed, None
         check_images(run, self.painter.card, self.painter.generator.shape.size, store)
         names = self.painter.conditioning.columns
-        check_target(target, names, f"{run}, conditioned on {', '.join(names)}")
+        check_target(target, names, f"{run}, conditioned on {', '.join(names)}", self.painter.conditioning.flags)
         self.trained_on = load_trained_on(run)
         self.refuse(store.ids[np.isin(store.split, (VALIDATION, TEST))], f"validation or test galaxies of {store.path}")
         if exactly:
@@ -193,19 +194,28 @@ class SyntheticImages:
             Raises where the work shall stop.
         """
         conditioning = self.painter.conditioning
-        labels = conditioning.standardise(store.labels(conditioning.columns)[training.rows[:MOST_TAUGHT]])
-        space = FeatureSpace(training.images[:MOST_TAUGHT].numpy(), labels, unit_njy, check, self.seed)
-        error = _read_labels(space.network, training.images[:MOST_TAUGHT]) - torch.from_numpy(labels)
+        labels = store.labels(conditioning.columns)[training.rows]
+        legal = np.flatnonzero(conditioning.legal(labels))
+        if len(legal) < LEAST_TAUGHT:
+            raise UserError(
+                f"--synthetic-filter: {len(legal)} training galaxies have labels of the GAN"
+                f" ({', '.join(conditioning.columns)}); a regressor needs {LEAST_TAUGHT} to learn from"
+            )
+        some = legal[spread(len(legal), MOST_TAUGHT)]
+        images, labels = training.images[some], conditioning.standardise(labels[some])
+        space = FeatureSpace(images.numpy(), labels, unit_njy, check, self.seed)
+        error = _read_labels(space.network, images) - torch.from_numpy(labels)
         self.filter = share, space.network, error.square().mean(0)
 
-    def epoch(self, number, n):
+    def epoch(self, number, n, check=lambda: None):
         """Return images [n, band, y, x] in nJy and kinds [n] of an epoch."""
         seed = int(generator(self.seed, "request", number).integers(2**62))
         drawn = n if self.filter is None else int(np.ceil(n / (1 - self.filter[0])))
         recipe = Recipe("augmentation", seed, "model", "training", {"n": drawn, "smoothing": SMOOTHING})
         labels = draw_labels(recipe, self.painter.conditioning)
-        wanted = fulfilled(self.target, self.painter.conditioning.columns, labels)
-        images = torch.from_numpy(self.painter.sample(labels, seed))
+        conditioning = self.painter.conditioning
+        wanted = fulfilled(self.target, conditioning.columns, labels, conditioning.flags)
+        images = torch.from_numpy(self.painter.sample(labels, seed, check=check))
         keep = self._keep(images, labels, n)
         return images[keep], torch.from_numpy(wanted.astype(np.float32))[keep]
 

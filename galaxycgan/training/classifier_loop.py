@@ -70,6 +70,8 @@ class ClassifierTrainer:
     averaged : torch.nn.Module
         Network of averaged weights: what is judged after each epoch. A learning rate that classifies well soon keeps
         the weights themselves moving so much that the least validation loss is a matter of luck.
+    check : callable
+        Called at every step; raises where the work shall stop.
     """
 
     def __init__(self, config, splits, synthetic, unit_njy, device, identity):
@@ -85,6 +87,7 @@ class ClassifierTrainer:
         self.weight = class_weight(real.wanted) if config.class_weight == "balanced" else 1.0
         self.shift = float(np.log(self.weight))
         self.history, self.best, self.steps = [], None, 0
+        self.check = lambda: None
 
     @property
     def best_epoch(self):
@@ -122,16 +125,19 @@ class ClassifierTrainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.history, self.best = state["history"], state["best"]
+        # Of the machine on which the run began; checkpoints of an earlier version don't tell.
+        self.dtype = getattr(torch, state["precision"]) if "precision" in state else self.dtype
         return True
 
     def save(self, run):
         """Write the checkpoint."""
         parts = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimiser")}
         kept = {name: getattr(self, name) for name in ("best", "history", "identity")}
-        save_checkpoint(run / CHECKPOINT, parts | kept)
+        save_checkpoint(run / CHECKPOINT, parts | kept | {"precision": str(self.dtype).removeprefix("torch.")})
 
     def fit(self, run, context):
         """Train all epochs, or until the validation loss has not fallen for `patience`; end with the best network."""
+        self.check = context.check
         with context.progress("classifier", self.epochs, "epochs") as progress:
             while not self.finished:
                 self._epoch(len(self.history))
@@ -168,12 +174,13 @@ class ClassifierTrainer:
         real = self.splits[0]
         if self.synthetic is None:
             return real.images, real.wanted
-        images, wanted = self.synthetic.epoch(number, self.n_synthetic)
+        images, wanted = self.synthetic.epoch(number, self.n_synthetic, self.check)
         if not self.n_real:
             return images, wanted
         return torch.cat([real.images, images]), torch.cat([real.wanted, wanted])
 
     def _average(self):
+        self.check()  # an epoch that is broken off is begun again by the next start
         self.steps += 1
         span = min(self.steps / 10, LONGEST_AVERAGE_EPOCHS * self.steps_per_epoch)
         move_average(self.averaged, self.network, 1 / max(1, span))

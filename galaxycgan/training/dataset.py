@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from galaxycgan.memory import granted_bytes
+
 #: So much of the memory may hold images; the rest is for activations and other programs.
 RESIDENT_SHARE = 0.4
 
@@ -53,10 +55,8 @@ def resident_bytes(device):
     """Return how many bytes of images may stay on a device: a share of the GPU's free memory, or of the job's."""
     if device.type == "cuda":
         return int(RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0])
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    granted = int(os.environ.get("SLURM_MEM_PER_NODE", 0)) << 20  # Slurm kills a job that takes more than it asked for
     sharing = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes of this training on this node, with a set each
-    return int(RESIDENT_SHARE * min(memory, granted or memory) / sharing)
+    return int(RESIDENT_SHARE * granted_bytes() / sharing)
 
 
 class RealImages:

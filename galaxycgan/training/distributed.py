@@ -6,6 +6,7 @@ of two networks in turn, which its hooks do not foresee.
 
 import contextlib
 import dataclasses
+import datetime
 import os
 
 import torch
@@ -67,6 +68,8 @@ class Team:
 
 
 ALONE = Team()
+#: How long processes wait for each other: the first one of a job may wait half an hour for an earlier start to end.
+MEETING = datetime.timedelta(minutes=40)
 
 
 def _message_device():
@@ -94,7 +97,9 @@ def team_of(device, batch):
         raise UserError(f"--batch {batch}: must be a multiple of the {size} processes, with 2 images or more for each")
     if device.type == "cuda":
         torch.cuda.set_device(device)  # messages go by the current GPU, which is the first one in every process
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if "RANK" not in os.environ:
+        raise UserError(f"WORLD_SIZE={size} in the environment without RANK: torchrun and submitted jobs set both")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=MEETING)
     try:
         yield Team(dist.get_rank(), size)
     finally:
@@ -102,8 +107,11 @@ def team_of(device, batch):
 
 
 def device_of(name):
-    """Return the device name for this process: among several on a node each takes a GPU of its own."""
-    local = os.environ.get("LOCAL_RANK")
+    """Return the device name for this process: among several on a node each takes a GPU of its own.
+
+    LOCAL_RANK tells which, else RANK.
+    """
+    local = os.environ.get("LOCAL_RANK", os.environ.get("RANK") if int(os.environ.get("WORLD_SIZE", 1)) > 1 else None)
     if local is None or name not in ("auto", "cuda") or not torch.cuda.is_available():
         return name
     return f"cuda:{int(local) % torch.cuda.device_count()}"

@@ -107,8 +107,8 @@ def _name(dtype):
     return str(dtype).removeprefix("torch.")
 
 
-def _open_run(config, identity, context, team):
-    """Return the run directory and the state to go on from, if any; None, None where it is finished."""
+def _open_run(config, identity, conditioning, context, team):
+    """Return the run directory, and the state to go on from or None; `identity` becomes that of the state."""
     run = make_directory(config.run)
     checkpoint = run / CHECKPOINT
     if not config.overwrite and not checkpoint.exists() and (run / CARD).exists():
@@ -124,17 +124,30 @@ def _open_run(config, identity, context, team):
         return run, None
     state = load_checkpoint(checkpoint)
     theirs = state["identity"]
-    if config.precision == "auto":  # left to the machine: it may be another one than the run began on
+    done = state["finished"] and (run / CARD).exists()
+    if config.precision == "auto" or done:  # left to the machine: it may be another one than the run began on
         identity["precision"] = theirs.get("precision", identity["precision"])
+    if done:
+        identity["device"] = theirs.get("device", identity["device"])
+    if "conditioning" in theirs:
+        identity["conditioning"] = conditioning.as_noted(theirs["conditioning"]).to_dict()
     for name, value in identity.items():
         if theirs.get(name) != value:
             raise UserError(
-                f"{run}: was trained with another {name} ({theirs.get(name)} there, {value} asked); "
-                "choose another --run, or --overwrite"
+                f"{run}: was trained with another {name} ({_differs(theirs.get(name), value)}); choose another --run,"
+                " or --overwrite"
             )
     keep_records(run / METRICS, "images", state["trainer"]["images"])
     context.say(f"{run}: going on at image {state['trainer']['images']:,} of {config.images:,}")
     return run, state
+
+
+def _differs(there, asked):
+    """Return two values in words, of dicts what differs."""
+    if isinstance(there, dict):
+        names = [name for name in asked if there.get(name) != asked[name]]
+        there, asked = ({name: each.get(name) for name in names} for each in (there, asked))
+    return f"{there} there, {asked} asked"
 
 
 def _with_defaults(config):
@@ -183,7 +196,8 @@ def train_gan(config, context):
         width = conditioning.n_conditions
         shape = NETWORKS[config.objective][0].preset(config.preset, len(store.bands), store.size, width)
         identity = _identity(config, store, conditioning, shape, device, dtype)
-        run, state = _open_run(config, identity, context, team)
+        run, state = _open_run(config, identity, conditioning, context, team)
+        conditioning = conditioning.as_noted(identity["conditioning"])
         if state and state["finished"] and (run / CARD).exists():
             context.say(f"{run}: is finished ({state['trainer']['images']:,} images); --overwrite starts again")
             return

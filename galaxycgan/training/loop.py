@@ -60,9 +60,9 @@ class Loop:
         self.first_images = trainer.images
 
     def seconds(self):
-        """Wall and CPU seconds of the whole run, earlier parts counted in."""
+        """Wall and CPU seconds of the whole run, earlier parts counted in; all processes work alike."""
         wall = self.spent["wall"] + time.monotonic() - self.started
-        return {"wall": wall, "cpu": self.spent["cpu"] + _cpu_seconds() - self.cpu_started}
+        return {"wall": wall, "cpu": self.spent["cpu"] + self.team.size * (_cpu_seconds() - self.cpu_started)}
 
     def progress(self):
         """Share of the run that is done: of its images, or of its time where that is limited."""

@@ -36,12 +36,17 @@ def noise_of(images):
     robust = 1.4826 * np.median(np.median(np.abs(sky - middle), axis=2), axis=0)
     # Images that were clipped at zero can have a median deviation of zero: their faint half still has a spread.
     plain = np.median(np.std(np.minimum(sky, np.quantile(sky, 0.8, axis=2, keepdims=True)), axis=2), axis=0)
-    floor = 1e-3 * images.std(axis=(0, 2, 3)) + 1e-12
+    spread = images.std(axis=(0, 2, 3))
+    floor = np.where(spread > 0, 1e-3 * spread, 1e-12)
     rms = np.maximum(np.where(robust > 0.3 * plain, robust, plain), floor)
-    correlation = np.nan_to_num(noise_autocorrelation(images), nan=0.0)
+    with np.errstate(invalid="ignore"):
+        correlation = np.nan_to_num(noise_autocorrelation(images), nan=0.0)
     correlation[:, 2, 2] = 1.0
-    correlation = np.clip(correlation, -0.3, 1.0)
-    return rms.astype(np.float64), correlation, log_depth_covariance(images), photon_gain(images, rms)
+    correlation, log_depth = np.clip(correlation, -0.3, 1.0), log_depth_covariance(images)
+    if np.any(np.abs(np.median(middle, axis=0)[:, 0]) > rms):  # raw pixels on a sky that nobody has taken off
+        images = images - middle[..., None]
+    gain = photon_gain(images, rms)
+    return rms.astype(np.float64), correlation, log_depth, gain
 
 
 def photon_gain(images, rms):
@@ -67,11 +72,12 @@ def photon_gain(images, rms):
         pixels = images[:, band] / sigma
         rough = np.square(_along_both_axes(pixels, (1, -2, 1)))
         level = _along_both_axes(pixels, (0.25, 0.5, 0.25))
-        empty = np.median(rough[np.abs(level) < 1])
+        faint = rough[np.abs(level) < 1]
+        empty = np.median(faint) if len(faint) else np.nan
         slopes = []
         for low, high in zip(BRIGHT_SIGMA, BRIGHT_SIGMA[1:], strict=False):
             here = (level >= low) & (level < high)
-            if here.sum() >= FEWEST_PIXELS:
+            if here.sum() >= FEWEST_PIXELS and np.isfinite(empty):
                 rise = np.median(rough[here]) / max(empty, 1e-12) - 1 + MEDIAN_ERROR / np.sqrt(here.sum())
                 slopes.append(rise / level[here].mean())
         gains.append(max(min(slopes, default=0.0), SMALLEST_GAIN) * sigma)
