@@ -1,6 +1,7 @@
 """python -m galaxycgan.submit on a real Slurm, which these tests bring up on this machine and take down again."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,21 @@ def test_a_training_goes_on_in_the_queue_though_slurms_warning_comes_while_pytho
     assert job.state()["job_id"] == job_id
     assert "warned of the time limit" in job.log.read_text()
     galaxycgan("cancel", "runs/a", cwd=here)
+    until(lambda: observe(job).state == "stopped")
+
+
+def test_a_job_without_slurms_commands_has_its_batch_script_queue_it_again(here, survey):
+    assert submit("convert", *survey, "--cluster", "debug", cwd=here).returncode == 0
+    Path("box.toml").write_text(f'python = "env PATH=/nowhere {sys.executable}"\n')  # as in a container
+    words = ["train_gan", "--preset=tiny", "--batch=8", "--images=10000000", "--run=runs/b", "--threads=1"]
+    assert submit(*words, "--profile", "box.toml", cwd=here).returncode == 0
+    job = JobDirectory("runs/b/job")
+    pid = until(lambda: ranks_of(job.submission()["job_id"]).get(0))
+    until(lambda: Path("runs/b/metrics.jsonl").exists())
+    os.kill(pid, signal.SIGUSR2)
+    until(lambda: "start 2 ---" in job.log.read_text())
+    assert (observe(job).state, observe(job).restarts) == ("running", 1)
+    galaxycgan("cancel", "runs/b", cwd=here)
     until(lambda: observe(job).state == "stopped")
 
 

@@ -107,7 +107,7 @@ class Job:
         Returns
         -------
         int
-            0 done, 2 a user's mistake, 1 failed, 75 stopped with its state saved.
+            0 done, 2 a user's mistake, 1 failed, 75 stopped with its state saved, 85 the same, to be queued again.
         """
         directory = JobDirectory(self.directory)
         if machine.rank():
@@ -247,6 +247,8 @@ class Job:
         for pause_s in (*REQUEUE_PAUSES_S, None):
             try:
                 requeue()  # leaves through SystemExit where it succeeds
+            except FileNotFoundError:
+                return slurm.EXIT_REQUEUE
             except Exception as error:  # the controller may be away for a moment
                 if pause_s is None:
                     _finish(directory, "stopped", EXIT_STOPPED, f"time limit or preemption, not queued again: {error}")

@@ -19,6 +19,10 @@ KEPT_VARIABLES = {"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"}
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 RUNNING = {"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 
+#: Exit code by which a job asks its batch script to queue it again, where it has no scontrol itself: in a container.
+EXIT_REQUEUE = 85
+REQUEUE = f"""trap 'code=$?; [ $code -eq {EXIT_REQUEUE} ] && scontrol requeue "$SLURM_JOB_ID"; exit $code' EXIT"""
+
 #: Time limits and preemptions after which submitit gives a job up. Progress is saved each time, so many are fine.
 MAX_REQUEUES = 1000
 
@@ -193,7 +197,7 @@ def parameters(profile, name, log, waits=None):
         "time": profile.time_minutes,
         "signal_delay_s": profile.signal_delay_s,
         "wckey": None,  # submitit's default key is refused where keys are enforced
-        "setup": [*loads, *profile.setup, "export SUBMITIT_LOG_LEVEL=ERROR SUBMITIT_PREEMPT_SIGNAL=USR2"],
+        "setup": [*loads, *profile.setup, REQUEUE, "export SUBMITIT_LOG_LEVEL=ERROR SUBMITIT_PREEMPT_SIGNAL=USR2"],
         "srun_args": [*srun_args, *profile.srun_args],
         "additional_parameters": _additional(further, profile.additional),
     }
