@@ -579,6 +579,37 @@ def test_slurm_is_asked_of_the_cluster_that_a_job_went_to(here, stage, monkeypat
     assert [slurm.clusters_of(profile) for profile in (Profile(), Profile(clusters="far"))] == ["near", "far"]
 
 
+@pytest.mark.parametrize(
+    ("word", "state"), [("PENDING", "pending"), ("REQUEUED", "pending"), ("COMPLETING", "failed"), ("", "failed")]
+)
+def test_a_failed_job_that_slurm_has_queued_again_waits(here, monkeypatch, word, state):
+    job = JobDirectory("run/job")
+    job.make()
+    about = {"stage": "train_gan", "cluster": "slurm", "job_id": "7", "attempt": "a", "submitted": "2026", "config": {}}
+    job.write_submission(about)
+    job.write_state({"state": "failed", "attempt": "a", "exit_code": 1, "starts": 1, "finished": "2026"})
+    monkeypatch.setattr(slurm.View, "queue", lambda view, clusters: {"7": (word, "None", "")} if word else {})
+    seen = observe(job)
+    assert (seen.state, seen.exit_code) == (state, 1 if state == "failed" else 0)
+
+
+def test_ctrl_c_between_submissions_takes_the_first_ones_back(here, monkeypatch):
+    numbers, cancelled = iter(["3", "4"]), []
+
+    def submit_one(chunk, *arguments):
+        if (number := next(numbers)) == "4":
+            raise KeyboardInterrupt
+        return [f"{number}_{k}" for k in range(len(chunk))]
+
+    monkeypatch.setattr(slurm, "_submit", submit_one)
+    monkeypatch.setattr(slurm, "most_elements", lambda clusters: 2)
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: name)
+    monkeypatch.setattr(slurm, "cancel", lambda *numbers, clusters: cancelled.extend(numbers))
+    with pytest.raises(KeyboardInterrupt):
+        slurm.start([(None, None)] * 4, here, "x", Profile())
+    assert cancelled == ["3"]
+
+
 def test_stages_of_a_pipeline_go_to_one_cluster(here, monkeypatch):
     monkeypatch.setattr(door, "choose_cluster", lambda *_: ("slurm", ""))
     Path("a.toml").write_text('clusters = "a"\n')

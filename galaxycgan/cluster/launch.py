@@ -272,8 +272,10 @@ def _start_on_slurm(plan, items, how, records):
             submitted += numbers
             for item, number in zip(own, numbers, strict=True):
                 item.directory.write_submission(item.directory.submission() | {"job_id": number})
-    except UserError as error:
+    except BaseException as error:
         slurm.cancel(*submitted, clusters=slurm.clusters_of(batch.profile))
+        if not isinstance(error, UserError):
+            raise
         hint = f" (profile {batch.profile_path})" if batch.profile_path else ""
         raise UserError(f"{error}{hint}") from None
 

@@ -6,8 +6,9 @@ import socket
 from galaxycgan.errors import UserError
 from galaxycgan.memory import granted_bytes
 
-#: First port that ranks may meet at, and how many jobs of one node get different ones.
-FIRST_PORT, PORTS = 20_000, 20_000
+#: First port that ranks may meet at, and how many jobs of one node get different ones; from 32,768 on any program may
+#: have been given one.
+FIRST_PORT, PORTS = 20_000, 12_000
 
 #: What torch.distributed reads of the environment.
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

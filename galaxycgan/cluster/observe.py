@@ -58,6 +58,8 @@ def observe(directory, view=None):
             state, reason, host = _ask_slurm(submission, started, state, reason, host, view)
         elif state in ("pending", "running"):
             state, reason = _ask_process(said if started else submission, state)
+    if state == "failed" and submission["cluster"] == "slurm" and _waits_again(submission, view):
+        state, reason = "pending", "queued again by Slurm"
     if not started and state in ("stopped", "killed", "pending") and not submission.get("cancelled"):
         state, reason = _parents_word(submission, state, reason)
     if state == "killed" and submission.get("cancelled"):
@@ -126,6 +128,12 @@ def _ask_slurm(submission, started, state, reason, host, view):
         "COMPLETED": "ended without telling how; see the log",
     }
     return "killed", words.get(word, f"Slurm says {word}"), host
+
+
+def _waits_again(submission, view):
+    """Tell whether a job waits in the queue: Slurm has put it there when it lost a node, and its processes failed."""
+    rows = view.queue(submission.get("clusters", "")) or {}
+    return rows.get(submission.get("job_id"), ("",))[0] in slurm.WAITING
 
 
 def _waits(why):

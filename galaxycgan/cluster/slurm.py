@@ -95,7 +95,7 @@ def start(jobs, folder, name, profile, parents=(), throttle=0, behind=()):
             waits = {kind: some for kind, some in (("afterok", list(parents)), ("afterany", ended)) if some}
             numbers += _submit(chunk, folder, name, profile, waits, throttles[k])
             arrays.append(numbers[-1].partition("_")[0])
-    except UserError:
+    except BaseException:  # Ctrl-C, too
         cancel(*arrays, clusters=clusters)
         raise
     return numbers
