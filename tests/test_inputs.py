@@ -19,6 +19,7 @@ from galaxycgan.catalogs.cutouts import central
 from galaxycgan.catalogs.matching import nearest_image
 from galaxycgan.catalogs.schema import describe
 from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.table_files import read_raw
 from galaxycgan.errors import UserError
 
 FIT = {"rtol": 2e-5, "atol": 2e-4}
@@ -495,6 +496,18 @@ def test_columns_of_a_votable_have_their_names_not_their_xml_ids(survey, referen
     assert 'ID="col0"' in text
     store = convert(survey, ids=survey.paths["ids"], table=path, bands="g,r,i")
     assert np.array_equal(store.column("photo_z"), reference.column("photo_z"), equal_nan=True)
+
+
+def test_a_flag_of_a_fits_table_may_be_neither_true_nor_false(survey):
+    path = layouts.write_table(survey, "FITS")
+    table = Table.read(path)
+    table["star"] = np.arange(len(table)) % 2 == 0
+    table.write(path, overwrite=True)
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].data.view(np.ndarray)["star"][::3] = 0
+    frame = read_raw(path, "--table").frame
+    assert frame["star"].isna().tolist() == [k % 3 == 0 for k in range(len(frame))]
+    assert frame["star"].dropna().tolist() == [k % 2 == 0 for k in range(len(frame)) if k % 3]
 
 
 def test_unsigned_integers_that_are_blank_throughout_are_missing_values(survey):

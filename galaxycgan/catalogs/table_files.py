@@ -150,11 +150,29 @@ def _read_astropy(path, name, format, where=None):
     where = where or {"votable": {"table_id": 0, "use_names_over_ids": True}}.get(format, {})
     try:
         table = Table.read(path, format=format, **where)
+        if format == "fits":
+            _mask_flags(table, path)
     except MemoryError:
         raise
     except Exception as error:  # astropy's readers raise errors of any kind for damaged files
         raise UserError(f"{path}: not a readable {name} table: {first_line(error)}") from None
     return _from_astropy(table)
+
+
+def _mask_flags(table, path):
+    """Mask the flags of a FITS table that are neither true nor false; astropy takes them for false."""
+    from astropy.io import fits
+    from astropy.table import MaskedColumn
+
+    names = [name for name in table.colnames if table[name].dtype.kind == "b" and table[name].ndim == 1]
+    if not names:
+        return
+    with fits.open(path) as hdus:
+        tables = (hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and hdu.columns.names == table.colnames)
+        data = next(tables).data.view(np.ndarray)
+        for name in names:
+            if np.any(missing := data[name] == 0):
+                table[name] = MaskedColumn(table[name], mask=missing)
 
 
 def _from_astropy(table):
