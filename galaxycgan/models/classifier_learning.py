@@ -63,7 +63,7 @@ def learn_epoch(
     network : torch.nn.Module
         Images to logits; changed.
     optimiser : torch.optim.Optimizer
-    images : tensor [n, band, y, x]
+    images : tensor [n, band, y, x], or what is indexed like one
         nJy, on the CPU.
     wanted : tensor [n]
         1 or 0.

@@ -14,6 +14,7 @@ from galaxycgan.models.conditioning import spread
 from galaxycgan.models.painter import Painter
 from galaxycgan.models.release import check_images, load_trained_on
 from galaxycgan.randomness import generator
+from galaxycgan.training.dataset import images_of, resident_bytes
 
 NAMES = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 #: Scatter of asked labels around the training galaxies', in standard deviations of these. Scott's bandwidth, 0.4 for
@@ -21,6 +22,9 @@ NAMES = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 SMOOTHING = 0.1
 #: Training galaxies at most, and at least, that teach the filter's regressor.
 MOST_TAUGHT, LEAST_TAUGHT = 6000, 30
+#: Sets of images that share the memory: three splits and another survey.
+SETS = 4
+CPU = torch.device("cpu")
 #: Generated galaxies that the filter looks at together.
 CHUNK = 256
 
@@ -31,7 +35,7 @@ class Split:
 
     Attributes
     ----------
-    images : tensor [n, band, y, x]
+    images : tensor [n, band, y, x] or StoredImages
         nJy.
     wanted : tensor [n]
         1 where the target is fulfilled, else 0.
@@ -52,8 +56,8 @@ class Split:
 def read_split(store, target, rows, name):
     """Read the galaxies at `rows` of a store; both kinds must be among them."""
     known, kinds = _kinds(store, target, rows, name)
-    images, wanted = torch.from_numpy(store.images(known)), torch.from_numpy(kinds.astype(np.float32))
-    return Split(images, wanted, store.ids[known], known, len(rows) - len(known))
+    images = images_of(store, known, resident_bytes(CPU) // SETS)
+    return Split(images, torch.from_numpy(kinds.astype(np.float32)), store.ids[known], known, len(rows) - len(known))
 
 
 def _kinds(store, target, rows, name):

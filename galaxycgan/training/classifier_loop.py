@@ -29,6 +29,7 @@ from galaxycgan.models.conditioning import spread
 from galaxycgan.models.device import choose_precision
 from galaxycgan.randomness import generator
 from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
+from galaxycgan.training.dataset import JoinedImages
 from galaxycgan.training.names import CHECKPOINT
 
 #: Training images that set the scales of the input.
@@ -177,7 +178,7 @@ class ClassifierTrainer:
         images, wanted = self.synthetic.epoch(number, self.n_synthetic, self.check)
         if not self.n_real:
             return images, wanted
-        return torch.cat([real.images, images]), torch.cat([real.wanted, wanted])
+        return JoinedImages(real.images, images), torch.cat([real.wanted, wanted])
 
     def _average(self):
         self.check()  # an epoch that is broken off is begun again by the next start

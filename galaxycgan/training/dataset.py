@@ -59,6 +59,60 @@ def resident_bytes(device):
     return int(RESIDENT_SHARE * granted_bytes() / sharing)
 
 
+class StoredImages:
+    """Images of a store that are read when they are asked for, by the means of a tensor [n, band, y, x].
+
+    Parameters
+    ----------
+    store : GalaxyStore
+    rows : int array [n]
+    """
+
+    def __init__(self, store, rows):
+        self.store, self.rows = store, rows
+        self.shape = (len(rows), len(store.bands), store.size, store.size)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return torch.from_numpy(self.store.images(self.rows[np.asarray(index)]))
+
+    def split(self, n):
+        """Yield n images at a time."""
+        for start in range(0, len(self), n):
+            yield self[np.arange(start, min(start + n, len(self)))]
+
+
+class JoinedImages:
+    """Two sets of images as one, without a copy: those of the first come first. Indexed by int tensors [k].
+
+    Parameters
+    ----------
+    first, second : tensor [n, band, y, x] or StoredImages
+    """
+
+    def __init__(self, first, second):
+        self.first, self.second = first, second
+
+    def __len__(self):
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, index):
+        late = index >= len(self.first)
+        out = torch.empty(len(index), *self.first.shape[1:])
+        out[~late] = self.first[index[~late]]
+        out[late] = self.second[index[late] - len(self.first)]
+        return out
+
+
+def images_of(store, rows, budget_bytes):
+    """Return images as a tensor [n, band, y, x] where they fit, else `StoredImages`."""
+    if len(rows) * len(store.bands) * store.size**2 * 4 <= budget_bytes:
+        return torch.from_numpy(store.images(rows))
+    return StoredImages(store, rows)
+
+
 class RealImages:
     """The training images in flux units on the device, or read from the store batch by batch where they don't fit.
 
