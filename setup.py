@@ -54,7 +54,7 @@ setup(
     package_data={"galaxycgan.models": ["pretrained/*"]},
     cmdclass={"build_py": BuildWithRecipes},
     install_requires=[
-        "numpy>=1.26", "pandas>=2.1", "torch>=2.4", "astropy>=6.0", "h5py>=3.10", "submitit>=1.5.2", "scipy>=1.11",
+        "numpy>=1.26", "pandas>=2.1", "torch>=2.4", "astropy>=6.0", "h5py>=3.10", "submitit>=1.5.4", "scipy>=1.11",
         "safetensors>=0.4", "rich>=13", "threadpoolctl>=3.1",
     ],
     extras_require=extras,

@@ -61,7 +61,7 @@ def test_auto_takes_slurm_where_it_answers_and_wait_returns_when_the_store_is_th
     assert "done already" in again.stdout
     assert "convert  done" in galaxycgan("status", cwd=here).stdout
     script = next(job.path.glob("slurm/*/*_submission.sh")).read_text()
-    assert "--cpus-per-task=2 " in script.splitlines()[-1]
+    assert "--cpus-per-task=2 " in next(line for line in script.splitlines() if line.startswith("srun"))
     assert "wckey" not in script
 
 

@@ -21,7 +21,7 @@ RUNNING = {"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGN
 
 #: Exit code by which a job asks its batch script to queue it again, where it has no scontrol itself: in a container.
 EXIT_REQUEUE = 85
-REQUEUE = f"""trap 'code=$?; [ $code -eq {EXIT_REQUEUE} ] && scontrol requeue "$SLURM_JOB_ID"; exit $code' EXIT"""
+REQUEUE = f'code=$?; [ $code -eq {EXIT_REQUEUE} ] && scontrol requeue "$SLURM_JOB_ID"; exit $code'
 
 #: Time limits and preemptions after which submitit gives a job up. Progress is saved each time, so many are fine.
 MAX_REQUEUES = 1000
@@ -197,7 +197,8 @@ def parameters(profile, name, log, waits=None):
         "time": profile.time_minutes,
         "signal_delay_s": profile.signal_delay_s,
         "wckey": None,  # submitit's default key is refused where keys are enforced
-        "setup": [*loads, *profile.setup, REQUEUE, "export SUBMITIT_LOG_LEVEL=ERROR SUBMITIT_PREEMPT_SIGNAL=USR2"],
+        "setup": [*loads, *profile.setup, "export SUBMITIT_LOG_LEVEL=ERROR SUBMITIT_PREEMPT_SIGNAL=USR2"],
+        "teardown": [REQUEUE],
         "srun_args": [*srun_args, *profile.srun_args],
         "additional_parameters": _additional(further, profile.additional),
     }
