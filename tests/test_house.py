@@ -1,6 +1,7 @@
 """The house keeps its order: imports go one way, commands answer at once, options are told."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,16 @@ def test_help_imports_nothing_heavy(words):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "usage: galaxycgan" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "given, expected", [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")]
+)
+def test_threads_that_wait_give_the_core_away_unless_the_user_wants_otherwise(given, expected):
+    code = "import os, sys, galaxycgan; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    kept = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=kept | given)
+    assert done.stdout.split() == [expected, "False"]
 
 
 def test_every_option_has_a_help_text():
