@@ -75,6 +75,11 @@ def choose_device(name):
     return torch.device(name)
 
 
+def precision_name(dtype):
+    """Return what `choose_precision` calls a dtype: 'float32', 'bfloat16'."""
+    return str(dtype).removeprefix("torch.")
+
+
 def choose_precision(name, device):
     """Return the dtype of convolutions and the reason for it.
 

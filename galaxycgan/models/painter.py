@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from galaxycgan.models.device import autocast, choose_precision
+from galaxycgan.models.device import autocast, choose_precision, precision_name
 from galaxycgan.models.release import load_generator
 from galaxycgan.randomness import normals
 from galaxycgan.resources import gan_directory
@@ -56,7 +56,7 @@ class Painter:
     @property
     def precision(self):
         """Name of the type that convolutions compute in."""
-        return str(self.dtype).removeprefix("torch.")
+        return precision_name(self.dtype)
 
     @precision.setter
     def precision(self, name):

@@ -216,8 +216,8 @@ class SyntheticImages:
         seed = int(generator(self.seed, "request", number).integers(2**62))
         drawn = n if self.filter is None else int(np.ceil(n / (1 - self.filter[0])))
         recipe = Recipe("augmentation", seed, "model", "training", {"n": drawn, "smoothing": SMOOTHING})
-        labels = draw_labels(recipe, self.painter.conditioning)
         conditioning = self.painter.conditioning
+        labels = draw_labels(recipe, conditioning)
         wanted = fulfilled(self.target, conditioning.columns, labels, conditioning.flags)
         images = torch.from_numpy(self.painter.sample(labels, seed, check=check))
         keep = self._keep(images, labels, n)

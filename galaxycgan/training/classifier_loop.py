@@ -26,7 +26,7 @@ from galaxycgan.models.averaging import move_average
 from galaxycgan.models.classifier import Classifier
 from galaxycgan.models.classifier_learning import class_weight, learn_epoch, logits
 from galaxycgan.models.conditioning import spread
-from galaxycgan.models.device import choose_precision
+from galaxycgan.models.device import choose_precision, precision_name
 from galaxycgan.randomness import generator
 from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
 from galaxycgan.training.dataset import JoinedImages
@@ -134,7 +134,7 @@ class ClassifierTrainer:
         """Write the checkpoint."""
         parts = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimiser")}
         kept = {name: getattr(self, name) for name in ("best", "history", "identity")}
-        save_checkpoint(run / CHECKPOINT, parts | kept | {"precision": str(self.dtype).removeprefix("torch.")})
+        save_checkpoint(run / CHECKPOINT, parts | kept | {"precision": precision_name(self.dtype)})
 
     def fit(self, run, context):
         """Train all epochs, or until the validation loss has not fallen for `patience`; end with the best network."""

@@ -13,7 +13,14 @@ from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, keep_records, make_directory, write_json
 from galaxycgan.models.conditioning import Conditioning, spread
-from galaxycgan.models.device import choose_device, choose_precision, deterministic, reuse_memory, set_threads
+from galaxycgan.models.device import (
+    choose_device,
+    choose_precision,
+    deterministic,
+    precision_name,
+    reuse_memory,
+    set_threads,
+)
 from galaxycgan.models.generator import LAYOUT
 from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGHTS, save_generator
 from galaxycgan.provenance import tool_stamp
@@ -99,12 +106,8 @@ def _identity(config, store, conditioning, shape, device, dtype):
         "store": store.fingerprint,
         "conditioning": conditioning.to_dict(),
         "device": device.type,
-        "precision": _name(dtype),
+        "precision": precision_name(dtype),
     }
-
-
-def _name(dtype):
-    return str(dtype).removeprefix("torch.")
 
 
 def _open_run(config, identity, conditioning, context, team):
@@ -201,11 +204,11 @@ def train_gan(config, context):
         if state and state["finished"] and (run / CARD).exists():
             context.say(f"{run}: is finished ({state['trainer']['images']:,} images); --overwrite starts again")
             return
-        if identity["precision"] != _name(dtype):
+        if identity["precision"] != precision_name(dtype):
             dtype, reason = getattr(torch, identity["precision"]), "as its checkpoint"
         context.say(
             f"{store.path}: {len(rows):,} training galaxies, bands {','.join(store.bands)}, {store.size} px; "
-            f"{device.type}, {_processes(team)}{threads} threads, {_name(dtype)} ({reason})"
+            f"{device.type}, {_processes(team)}{threads} threads, {precision_name(dtype)} ({reason})"
         )
         if store.pixel_unit != "nJy":
             context.say(
