@@ -23,10 +23,12 @@ ANCESTOR_BATCH, ANCESTOR_RATE = 64, 4e-4
 PEAK_SHAPES = ((64, 32), (128, 16), (256, 16))
 PEAK_BATCH = 64
 REPEATS = 3
+#: Steps after which all comes again: with a gradient penalty, and looking at one label and the other.
+CYCLE = 2 * PENALTY_EVERY
 
 
 def bench_train(config, context, folder):
-    """Time steps of training on random images: a whole cycle of those with and without gradient penalty.
+    """Time steps of training on random images: a whole cycle of them; on a GPU recorded as CUDA graphs, and as written.
 
     Parameters
     ----------
@@ -51,7 +53,12 @@ def bench_train(config, context, folder):
     for batch in batches:
         context.check()
         trainer = Trainer(shape, Settings(batch, 6e-4, 0.3, config.seed), device, dtype)
-        rows.append(_row(f"train_gan --preset {config.preset}, batch {batch}", trainer, batch, device, config.repeat))
+        trainer.response.slope.fill_(1.0)  # as of labels that galaxies follow
+        name = f"train_gan --preset {config.preset}, batch {batch}"
+        row, trainer.recorder = _row(name, trainer, batch, device, config.repeat), None
+        rows.append(row)
+        if device.type == "cuda":
+            rows.append(_row(f"{name}, as written", trainer, batch, device, config.repeat))
     trainer = PredictorTrainer(
         AncestorShape.preset("", bands, config.size, 2), Settings(ANCESTOR_BATCH, ANCESTOR_RATE, 0.0, 0), device, dtype
     )
@@ -75,19 +82,25 @@ def _row(name, trainer, batch, device, repeat):
     flux = torch.randn(batch, shape.n_bands, shape.size, shape.size, device=device)
     conditions = torch.randn(batch, shape.n_conditions, device=device)
 
-    def cycle():
-        for _ in range(PENALTY_EVERY):
+    def cycle(times=1):
+        for _ in range(CYCLE * times):
             trainer.step(flux, conditions, 0.0)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
+    recorder, trainer.recorder = getattr(trainer, "recorder", None), None
     cycle()  # the first time libraries plan their work
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:  # sees nothing of what is replayed
         cycle()
+    trainer.recorder = recorder
+    if recorder:
+        cycle(2)  # for each kind of step one as written, then one that is recorded
+        if recorder.failure:
+            name += f" (not recorded: {recorder.failure})"
     seconds = min(timed(cycle) for _ in range(repeat))
-    images = PENALTY_EVERY * batch
+    images = CYCLE * batch
     rates = {"images_per_s": images / seconds, "gflop_per_s": counter.get_total_flops() / seconds / 1e9}
-    return {"name": name, "seconds": seconds / PENALTY_EVERY} | rates
+    return {"name": name, "seconds": seconds / CYCLE} | rates
 
 
 def peak_flops(device, dtype, check):

@@ -39,15 +39,17 @@ class CorrelatedNoise(nn.Module):
         self.kernel_elements = nn.Parameter(elements)
         # Depth varies over a survey, and bands vary together: a matrix on standard normal deviates.
         self.log_depth = nn.Parameter(torch.zeros(n_bands, n_bands))
+        # Where the layer is: a step that copied them to a GPU would wait for it.
+        self.register_buffer("index", _KERNEL_INDEX, persistent=False)
+        self.register_buffer("times", torch.bincount(_KERNEL_INDEX.flatten()).to(elements), persistent=False)
 
     def kernel(self):
         """Return the filter [band, 1, y, x], normalised to keep the variance of white noise."""
-        return self.elements()[:, _KERNEL_INDEX.to(self.kernel_elements.device)][:, None]
+        return self.elements()[:, self.index][:, None]
 
     def elements(self):
         """Return the distinct elements of the normalised filter [band, k]."""
-        times = torch.bincount(_KERNEL_INDEX.flatten()).to(self.kernel_elements)
-        return self.kernel_elements / (times * self.kernel_elements.square()).sum(1, keepdim=True).sqrt()
+        return self.kernel_elements / (self.times * self.kernel_elements.square()).sum(1, keepdim=True).sqrt()
 
     def correlation(self):
         """Return the autocorrelation of the noise [band, 4 HALF + 1, 4 HALF + 1], offsets centred."""
@@ -85,10 +87,10 @@ class CorrelatedNoise(nn.Module):
         A convolution with one channel in and out is no matrix product: as one it took a tenth of a training step.
         """
         size = [length - 2 * HALF for length in white.shape[-2:]]
-        sums = [torch.zeros(()) for _ in _ORBIT_INDEX]
+        sums = [0.0 for _ in _ORBIT_INDEX]
         for y, row in enumerate(_KERNEL_INDEX.tolist()):
             for x, k in enumerate(row):
-                sums[k] = sums[k].to(white.device) + white[..., y : y + size[0], x : x + size[1]]
+                sums[k] = sums[k] + white[..., y : y + size[0], x : x + size[1]]
         elements = self.elements()
         return sum(elements[:, k, None, None] * total for k, total in enumerate(sums))
 

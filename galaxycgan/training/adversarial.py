@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from galaxycgan.models.device import autocast
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator
 from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
+from galaxycgan.models.recorded import Recorder
 from galaxycgan.models.response import STEP, Response
 from galaxycgan.randomness import generator, normals
 from galaxycgan.training import augmentation
@@ -73,8 +75,19 @@ class Trainer:
         self.critic = Discriminator(shape).to(device, memory_format=torch.channels_last)
         self.response = Response(shape.n_conditions, shape.size).to(device)
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        self.generator_optimiser = torch.optim.Adam(self.generator.parameters(), lr=settings.lr, betas=BETAS)
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=settings.lr, betas=BETAS)
+        self.rate = settings.lr
+        options = {}
+        self.recorder = None
+        if device.type == "cuda":
+            # A recorded step reads its rate on the GPU.
+            self.rate, options = torch.tensor(settings.lr, device=device), {"fused": True, "capturable": True}
+            # Where critics are disturbed each step shifts images by other pixels; messages between processes wait.
+            if not settings.disturbance and team.size == 1:
+                self.recorder = Recorder(device)
+        self.generator_optimiser, self.critic_optimiser = (
+            torch.optim.Adam(network.parameters(), lr=self.rate, betas=BETAS, **options)
+            for network in (self.generator, self.critic)
+        )
         self.images = 0
 
     @torch.no_grad()
@@ -188,7 +201,30 @@ class Trainer:
         """
         self._set_rate(progress)
         latent, white = self.random_inputs()
-        real = self.critic.observe(dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous())
+        real = dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous()
+        kind, inputs = self._kind(), [real, conditions, latent, white]
+        work = functools.partial(self._learn, kind)
+        report = self.recorder(kind, work, inputs) if self.recorder else work(*inputs)
+        self.images += self.settings.batch
+        self._average()
+        return report
+
+    def _kind(self):
+        """Return what this step does beside what all do: a gradient penalty or not, and the label looked for or -1."""
+        turn = self.images // self.settings.batch
+        round_, early = divmod(turn + PENALTY_EVERY // 2, PENALTY_EVERY)
+        columns = [] if early else self.columns
+        return turn % PENALTY_EVERY == 0, columns[round_ % len(columns)] if columns else -1
+
+    @functools.cached_property
+    def columns(self):
+        """Labels that galaxies plainly follow; asked for once, as a GPU has to be waited for."""
+        return self.response.columns
+
+    def _learn(self, kind, flux, conditions, latent, white):
+        """Change the networks' weights by one step of a `_kind`; return its report."""
+        penalise, column = kind
+        real = self.critic.observe(flux)
         with autocast(self.device, self.dtype):
             noiseless, depth = self.generator(latent, conditions.repeat(GALAXIES_PER_LABEL, 1))
         seen = self.critic.observe(self.generator.observe(noiseless, depth, white))
@@ -196,15 +232,14 @@ class Trainer:
         measured, told = real[1], conditions
         if self.settings.disturbance:
             real, fake, told = self._disturbed(real, fake, conditions)
-        report, real_scores = self._critic_step(real, [part.detach() for part in fake], told)
+        report, real_scores = self._critic_step(real, [part.detach() for part in fake], told, penalise)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
         energy = energy_score(measured.detach(), *seen[1].chunk(GALAXIES_PER_LABEL))
-        disobeyed = self._disobedience(latent[: len(flux)], conditions, noiseless[: len(flux)])
-        report |= self._generator_step(fake, real_scores, told, SCORE_WEIGHT * energy + RESPONSE_WEIGHT * disobeyed)
-        report["energy_score"] = energy.detach()
-        self.images += self.settings.batch
-        self._average()
-        return report
+        report["energy_score"], further = energy.detach(), SCORE_WEIGHT * energy
+        if column >= 0:
+            disobeyed = self._disobedience(latent[: len(flux)], conditions, noiseless[: len(flux)], column)
+            further = further + RESPONSE_WEIGHT * disobeyed
+        return report | self._generator_step(fake, real_scores, told, further)
 
     def _disturbed(self, real, fake, conditions):
         """Return real and generated galaxies as the critics see them, and the labels that they are told."""
@@ -213,8 +248,7 @@ class Trainer:
         deviates = self._normals("critics", augmentation.deviates_of(real, conditions))
         return augmentation.both_disturbed(real, fake, conditions, deviates, amount, shift)
 
-    def _critic_step(self, real, fake, conditions):
-        penalise = (self.images // self.settings.batch) % PENALTY_EVERY == 0
+    def _critic_step(self, real, fake, conditions, penalise):
         if penalise:
             for seen in (*real, *fake):
                 seen.requires_grad_(True)
@@ -239,13 +273,8 @@ class Trainer:
         self.critic_optimiser.step()
         return report, real_scores.detach()
 
-    def _disobedience(self, latent, conditions, noiseless):
-        """Return how little these galaxies follow their labels, one label after the other; 0 in most steps."""
-        turn, early = divmod(self.images // self.settings.batch + PENALTY_EVERY // 2, PENALTY_EVERY)
-        columns = [] if early else self.response.columns
-        if not columns:
-            return noiseless.new_zeros(())
-        column = columns[turn % len(columns)]
+    def _disobedience(self, latent, conditions, noiseless, column):
+        """Return how little these galaxies follow a label."""
         moved = conditions.clone()
         moved[:, column] += STEP
         with autocast(self.device, self.dtype):
@@ -267,6 +296,8 @@ class Trainer:
 
     def _set_rate(self, progress):
         rate = self.settings.lr * rate_factor(progress)
+        if isinstance(self.rate, torch.Tensor):
+            rate = self.rate.fill_(rate)
         for optimiser in (self.generator_optimiser, self.critic_optimiser):
             for group in optimiser.param_groups:
                 group["lr"] = rate
