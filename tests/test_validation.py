@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
-from galaxycgan.errors import Interrupted
+from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files import append_record, keep_records, read_records
 from galaxycgan.models.generator import Generator, NetworkShape
 from galaxycgan.models.photometer import Photometer
@@ -54,6 +54,22 @@ def test_the_generator_that_the_validation_liked_best_is_released(options, tmp_p
     last, training = released(tmp_path / "last")
     assert training["released_at_image"] == 320
     assert not torch.equal(weights["paint.weight"], last["paint.weight"])
+
+
+def test_a_generator_that_makes_nothing_real_any_more_ends_its_run(options, tmp_path, monkeypatch):
+    """A network at too high a rate has finite losses for ever."""
+    scores = dict.fromkeys((64, 160, 240, 256), 6.0)  # a score that comes back is none
+
+    def look(generator, images):
+        return {"validation": scores.get(images, 1.0), "validation_blind": 1.2, "validation_w1": 1.0}
+
+    monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
+    monkeypatch.setattr(loop, "LOST_IMAGES", 100)
+    monkeypatch.setattr(gan.Looks, "of", lambda *given: look)
+    with pytest.raises(UserError, match="diverged at image 272.*--lr"):
+        gan.train_gan(options, Context())
+    assert not (tmp_path / "run/generator.safetensors").exists()
+    gan.train_gan(dataclasses.replace(options, objective="predictor", overwrite=True), Context())
 
 
 def test_a_resumed_run_remembers_the_best(options, tmp_path, scored):

@@ -68,6 +68,9 @@ class Trainer:
         The processes that share each batch.
     """
 
+    #: Whether a generator that makes nothing real ends the run.
+    stops_when_lost = True
+
     def __init__(self, shape, settings, device, dtype, team=ALONE):
         self.settings, self.device, self.dtype, self.team = settings, device, dtype, team
         torch.manual_seed(settings.seed)

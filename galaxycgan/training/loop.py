@@ -17,6 +17,9 @@ from galaxycgan.training.sampler import Sampler
 RECORD_EVERY_IMAGES = 2048
 #: So often in a run the generator is looked at; of the ticks in the second half the best is released.
 TICKS = 20
+#: A generator is lost whose energy score is so many times that of real galaxies of other labels, at two ticks in a row
+#: after so many images: untrained ones are at 2, those that learn at 1 or below.
+LOST, LOST_TICKS, LOST_IMAGES = 2.0, 2, 20_000
 #: Parts of a trainer's state whose numbers must be finite.
 NETWORKS = ("generator", "critic", "averaged")
 
@@ -41,7 +44,8 @@ class Loop:
     state : dict or None
         Checkpoint to go on from.
     look : callable, optional
-        ``look(generator, images_shown)`` returns a dict of float with ``validation``, the smaller the better.
+        ``look(generator, images_shown)`` returns a dict of float with ``validation``, the smaller the better, and
+        ``validation_blind``, that of a generator that ignores labels.
 
     Attributes
     ----------
@@ -55,6 +59,7 @@ class Loop:
         self.sampler = Sampler(len(conditions), config.seed)
         self.look, self.team = look, trainer.team
         self.best, self.ticked = (state["best"], state["ticked"]) if state else (None, 0)
+        self.lost = 0  # ticks in a row
         self.spent = state["seconds"] if state else {"wall": 0.0, "cpu": 0.0}
         self.started, self.cpu_started = time.monotonic(), _cpu_seconds()
         self.first_images = trainer.images
@@ -77,7 +82,7 @@ class Loop:
         Interrupted
             When asked to stop; the state is saved.
         UserError
-            Where losses are no longer finite; the last good checkpoint is kept.
+            Where losses are no longer finite, or nothing real comes any more; the last good checkpoint is kept.
         """
         saved_at = time.monotonic()
         share = self.team.largest(self.progress())[0]
@@ -86,7 +91,8 @@ class Loop:
                 report = self._step(share)
                 # What one process wants all do: their clocks and their signals differ.
                 late = time.monotonic() - saved_at >= self.config.checkpoint_every
-                share, stop, late = self.team.largest(self.progress(), context.stop.is_set(), late)
+                share, stop, late, lost = self.team.largest(self.progress(), context.stop.is_set(), late, self.lost)
+                self._check(lost < LOST_TICKS)
                 if self.trainer.images % RECORD_EVERY_IMAGES < self.config.batch or share >= 1:
                     record = self._record(report) | self._tick(min(share, 1.0))
                     if self.team.leads:
@@ -122,6 +128,8 @@ class Loop:
         self.ticked = int(share * TICKS)
         seen = self.look(self.trainer.averaged, self.trainer.images)
         score = seen.get("validation", math.nan)
+        if self.trainer.stops_when_lost and self.trainer.images >= LOST_IMAGES:
+            self.lost = self.lost + 1 if score > LOST * seen.get("validation_blind", math.inf) else 0
         if share >= 0.5 and math.isfinite(score) and (self.best is None or score < self.best["score"]):
             weights = {name: tensor.clone() for name, tensor in self.trainer.averaged.state_dict().items()}
             self.best = {"score": score, "images": self.trainer.images, "weights": weights}
@@ -157,9 +165,9 @@ class Loop:
         values["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         return values
 
-    def _check(self, finite):
-        """Stop where losses or weights are no longer finite."""
-        if not finite:
+    def _check(self, good):
+        """Stop where losses or weights are no longer finite, or the generator is lost."""
+        if not good:
             raise UserError(
                 f"{self.directory}: training diverged at image {self.trainer.images:,}; the checkpoint before it is "
                 "kept; try a smaller --lr or a larger --gamma with --overwrite"

@@ -30,6 +30,9 @@ class PredictorTrainer:
     As `adversarial.Trainer`.
     """
 
+    #: Its galaxies are far from real ones all along.
+    stops_when_lost = False
+
     def __init__(self, shape, settings, device, dtype, team=ALONE):
         if team.size > 1:
             raise UserError("--objective predictor compares the images of a batch: it trains in one process")

@@ -100,6 +100,8 @@ class Validation:
         self.flux, self.conditions, self.photometer = flux, conditions, photometer
         self.unit_njy, self.bands, self.dtype = unit_njy, bands, dtype
         self.measured = torch.cat([photometer(part) for part in flux.split(CHUNK)])
+        #: What a generator would score that made real galaxies of other labels.
+        self.blind = float(energy_score(self.measured, self.measured.roll(1, 0), self.measured.roll(2, 0)))
 
     @functools.cached_property
     def quick(self):
@@ -117,8 +119,9 @@ class Validation:
         -------
         dict of float
             ``validation``: the energy score of the photometry (`losses.energy_score`), the smaller the better, by which
-            checkpoints are chosen; ``validation_w1``: mean W1 over sigma of the eight properties, whose floor is higher
-            the fewer validation galaxies there are.
+            checkpoints are chosen; ``validation_blind``: the same of real galaxies of other labels;
+            ``validation_w1``: mean W1 over sigma of the eight properties, whose floor is higher the fewer validation
+            galaxies there are.
         """
         images = [self.draw(generator, k) for k in range(DRAWS)]
         measured = [torch.cat([self.photometer(part) for part in each.split(CHUNK)]) for each in images]
@@ -126,7 +129,7 @@ class Validation:
         score = sum(energy_score(self.measured, *pair) for pair in pairs) / len(pairs)
         fake = (torch.cat(images) * self.unit_njy).cpu().numpy()
         found = self.quick(fake, self.conditions.repeat(DRAWS, 1).cpu().numpy())
-        return {"validation": float(score), "validation_w1": found["w1.mean"]}
+        return {"validation": float(score), "validation_blind": self.blind, "validation_w1": found["w1.mean"]}
 
     @torch.no_grad()
     def draw(self, generator, k=0, rows=slice(None)):
