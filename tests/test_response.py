@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from galaxycgan.models.conditioning import Conditioning
-from galaxycgan.models.response import LEAST_SCATTER, SHARE, STEP, Response, scatter_at_labels
+from galaxycgan.models.response import SHARE, STEP, Response
 
 SIZE = 32
 
@@ -67,22 +67,3 @@ def test_amounts_are_told_from_categories():
     conditioning = Conditioning.fit(("photo_z", "kind", "log_mass"), labels, categorical=("kind",))
     assert conditioning.numeric == [True, False, False, False, True]
     assert len(conditioning.numeric) == conditioning.n_conditions
-
-
-def test_the_scatter_at_given_labels_is_what_they_do_not_tell():
-    random = torch.Generator().manual_seed(8)
-    labels, noise = torch.randn(2000, 2, generator=random), torch.randn(2000, 4, generator=random)
-    z, mass = labels.T
-    told = torch.stack([mass + 0.5 * z * mass - 0.2 * z**3, 0.8 * mass, torch.zeros(2000), z * mass], 1)
-    measured = told + noise * torch.tensor([0.7, 0.6, 1.0, 0.0])
-    spread = measured.std(0)
-    found = scatter_at_labels((measured - measured.mean(0)) / spread, labels)
-    expected = torch.tensor([0.7, 0.6, 1.0, LEAST_SCATTER * spread[3]]) / spread
-    assert torch.allclose(found, expected, rtol=0.03)
-
-
-def test_of_few_galaxies_no_label_is_believed_to_tell_anything():
-    random = torch.Generator().manual_seed(8)
-    labels = torch.randn(20, 2, generator=random)
-    measured = (labels @ torch.ones(2, 3)) / labels.sum(1).std()
-    assert scatter_at_labels(measured, labels).min() > 0.9

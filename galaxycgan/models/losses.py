@@ -33,7 +33,7 @@ def energy_score(real, first, second):
     Parameters
     ----------
     real : tensor [n, k]
-        Measurements of real galaxies, in units in which their errors shall count alike.
+        Measurements of real galaxies.
     first, second : tensor [n, k]
         Of two generated galaxies with the labels of each.
     """

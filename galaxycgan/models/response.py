@@ -1,6 +1,4 @@
-"""What labels tell of the training galaxies: how plainly light follows them, how much scatter is left at each label."""
-
-import itertools
+"""Heavier is brighter, for every latent: the responses of light to labels that are plain in the training galaxies."""
 
 import torch
 from torch import nn
@@ -14,35 +12,10 @@ STEEP = 1.0
 #: How far a label is moved, in standard deviations, and the least share of the response that must come of it: relations
 #: are curved, and galaxies differ.
 STEP, SHARE = 0.5, 0.25
+
+
 #: Galaxies more than the fit has numbers that it takes for a response to be plain.
 FEWEST_FREE = 10
-#: Galaxies for each number of the fit that the scatter is about, and the least scatter that is believed.
-FOR_EACH_TERM, LEAST_SCATTER = 10, 0.2
-
-
-def scatter_at_labels(measured, conditions):
-    """Return how much standardised measurements scatter at given labels: tensor [k], from `LEAST_SCATTER` to 1.
-
-    The scatter is that about a polynomial in the labels: constant, linear, products of two, cubes, as far as there are
-    `FOR_EACH_TERM` galaxies for each of its numbers.
-
-    Parameters
-    ----------
-    measured : tensor [n, k]
-        Of standard deviation 1.
-    conditions : tensor [n, n_conditions]
-        Standardised labels.
-    """
-    labels = conditions.double().cpu().unbind(1)
-    pairs = itertools.combinations_with_replacement(labels, 2)
-    terms = [torch.ones(len(conditions), dtype=torch.float64)]
-    for further in (labels, [one * other for one, other in pairs], [label**3 for label in labels]):
-        if FOR_EACH_TERM * (len(terms) + len(further)) > len(conditions):
-            break
-        terms += further
-    design, values = torch.stack(terms, 1), measured.double().cpu()
-    found = torch.linalg.lstsq(design, values, driver="gelsd").solution
-    return (values - design @ found).std(0).clamp(LEAST_SCATTER, 1.0).to(measured)
 
 
 class Response(nn.Module):

@@ -15,14 +15,12 @@ from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator
 from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.models.recorded import Recorder
-from galaxycgan.models.response import STEP, Response, scatter_at_labels
+from galaxycgan.models.response import STEP, Response
 from galaxycgan.randomness import generator, normals
 from galaxycgan.training import augmentation
 from galaxycgan.training.distributed import ALONE
 from galaxycgan.training.sampler import dihedral, symmetry
 
-#: Rises when steps change: a run goes on by the recipe that it began by.
-RECIPE = 2
 #: Gradient penalties cost as much as two further steps, so they are taken every fourth one, four times as heavy (lazy
 #: regularisation, Karras et al. 2020, arXiv:1912.04958).
 PENALTY_EVERY = 4
@@ -39,8 +37,6 @@ RESPONSE_WEIGHT = 5.0
 HEADROOM = 1.5
 #: The average spans a tenth of the images shown so far, at most this many.
 LONGEST_AVERAGE_IMAGES = 64_000
-#: Training images that are measured at a time.
-PART = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +78,6 @@ class Trainer:
         self.critic = Discriminator(shape).to(device, memory_format=torch.channels_last)
         self.response = Response(shape.n_conditions, shape.size).to(device)
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        self.scatter = torch.ones(self.photometer.n_features, device=device)
         self.rate = settings.lr
         options = {}
         self.recorder = None
@@ -125,8 +120,6 @@ class Trainer:
             network.brightest.copy_(torch.asinh(flux.amax((0, 2, 3)))[:, None, None] + HEADROOM)
         self.critic.standardise_on(flux)
         self.response.learn(flux, conditions, numeric)
-        measured = torch.cat([self.photometer(part) for part in flux.split(PART)])
-        self.scatter = scatter_at_labels(measured, conditions)
 
     def compile(self, backend="inductor"):
         """Have torch.compile fuse the operations of generator and critic; see `compile_network`."""
@@ -161,7 +154,6 @@ class Trainer:
             "critic": self.critic.state_dict(),
             "averaged": self.averaged.state_dict(),
             "response": self.response.state_dict(),
-            "scatter": self.scatter,
             "generator_optimiser": self.generator_optimiser.state_dict(),
             "critic_optimiser": self.critic_optimiser.state_dict(),
             "images": self.images,
@@ -171,7 +163,6 @@ class Trainer:
         """Go on from `state`."""
         for name in ("generator", "critic", "averaged", "response", "generator_optimiser", "critic_optimiser"):
             getattr(self, name).load_state_dict(state[name])
-        self.scatter = state["scatter"].to(self.device)
         self.images = state["images"]
 
     def random_inputs(self):
@@ -246,9 +237,7 @@ class Trainer:
             real, fake, told = self._disturbed(real, fake, conditions)
         report, real_scores = self._critic_step(real, [part.detach() for part in fake], told, penalise)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
-        # What labels tell of a measurement is soon right; a deviation counts by what is left to scatter at each label.
-        ours = (seen[1] / self.scatter).chunk(GALAXIES_PER_LABEL)
-        energy = energy_score(measured.detach() / self.scatter, *ours)
+        energy = energy_score(measured.detach(), *seen[1].chunk(GALAXIES_PER_LABEL))
         report["energy_score"], further = energy.detach(), SCORE_WEIGHT * energy
         if column >= 0:
             disobeyed = self._disobedience(latent[: len(flux)], conditions, noiseless[: len(flux)], column)

@@ -24,7 +24,7 @@ from galaxycgan.models.device import (
 from galaxycgan.models.generator import LAYOUT
 from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGHTS, save_generator
 from galaxycgan.provenance import tool_stamp
-from galaxycgan.training.adversarial import RECIPE, Settings, Trainer
+from galaxycgan.training.adversarial import Settings, Trainer
 from galaxycgan.training.augmentation import strength
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.dataset import RealImages, resident_bytes
@@ -100,9 +100,8 @@ def check_training_set(store, rows):
 
 def _identity(config, store, conditioning, shape, device, dtype):
     """What a run must share with its checkpoint."""
-    # These first: a checkpoint of another objective, layout or recipe differs in more, but they say why.
+    # These first: a checkpoint of another objective or layout differs in more, but they say why.
     first = {"objective": config.objective, "network": dataclasses.asdict(shape) | {"layout": LAYOUT}}
-    first["recipe"] = RECIPE
     return first | {
         **{name: getattr(config, name) for name in IDENTITY},
         "store": store.fingerprint,
