@@ -39,6 +39,8 @@ NO_ROW, NOT_SELECTED, NO_IMAGE, SECOND_MATCH, NO_MAGNITUDES = 0.005, 0.005, 0.10
 RA0_DEG, DEC0_DEG, PATCH_DEG = 149.42, 1.55, 0.2
 #: HSC ids carry the tract and patch in front and a counter behind.
 FIRST_ID, PATCH_ID_STEP = 43_150_000_000_000_000, 2**38
+#: Each seed counts from another number: galaxies of two mocks are not taken for the same.
+SEED_ID_STEP = 2**28
 CHUNK = 32
 
 
@@ -175,7 +177,8 @@ def draw_objects(config, table=None):
             galaxies = Galaxies.join([galaxies, draw_population(total - n, "flux-limited", rng, limit)])
     x, y = PATCHES * rng.random((2, total))
     patch = x.astype(np.int64) * PATCHES + y.astype(np.int64)
-    hsc_id = FIRST_ID + patch * PATCH_ID_STEP + np.cumsum(rng.integers(1, 200, total))
+    first = FIRST_ID + (config.seed - 1) * SEED_ID_STEP % PATCH_ID_STEP
+    hsc_id = first + patch * PATCH_ID_STEP + np.cumsum(rng.integers(1, 200, total))
     ra = RA0_DEG + x * PATCH_DEG / np.cos(np.deg2rad(DEC0_DEG))
     return Objects(galaxies, hsc_id, ra, DEC0_DEG + y * PATCH_DEG, patch, n, row)
 

@@ -136,6 +136,12 @@ def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path):
     assert all(checksums(one)[name] != digest for name, digest in checksums(other).items())
 
 
+def test_galaxies_of_two_mocks_have_different_ids():
+    """A classifier of one is tested on the other: ids that both have would count as seen."""
+    ids = [mock.draw_objects(Mock(n=10_000, seed=seed), None).hsc_id for seed in (0, 1, 2, 2**63 - 1)]
+    assert len(np.unique(np.concatenate(ids))) == sum(map(len, ids))
+
+
 def test_same_command_again_does_nothing_and_another_is_refused(tmp_path, capsys):
     out = survey(tmp_path, n=3)
     before = (out / FILES[1]).stat().st_mtime_ns
