@@ -13,7 +13,7 @@ from collections import Counter
 
 import numpy as np
 
-from galaxycgan.catalogs.cutouts import SCALE_TOLERANCE, CutoutSource, Told, central, check_pixels
+from galaxycgan.catalogs.cutouts import CutoutSource, Told, central, check_pixels
 from galaxycgan.catalogs.hdf5 import first_line
 from galaxycgan.catalogs.readers import NpyFile, check_file
 from galaxycgan.errors import UserError, first_few
@@ -23,6 +23,8 @@ from galaxycgan.images.bands import AB_ZERO_POINT_NJY, HSC_FILTERS
 NPY_NAME = re.compile(r"(?P<id>\d{1,19})-cutout\.npy")
 FITS_NAME = re.compile(r"(?P<id>\d{1,19})-cutout-(?P<filter>HSC-[A-Z]\d?|[NI]B\d{3,4})(-.*)?\.fits(\.gz|\.fz)?")
 FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
+#: Pixel scales of one directory may differ by this share.
+SCALE_TOLERANCE = 0.01
 #: Stands for the size of a cutout that isn't there.
 NO_FILE = np.iinfo(np.int64).max
 

@@ -6,7 +6,7 @@ import tempfile
 import numpy as np
 from astropy import units as u
 
-from galaxycgan.catalogs.cutouts import SCALE_TOLERANCE, CutoutSource, Told, check_pixels, rows_of_array
+from galaxycgan.catalogs.cutouts import CutoutSource, Told, check_pixels, rows_of_array
 from galaxycgan.catalogs.hdf5 import datasets, describe_contents, open_hdf5
 from galaxycgan.catalogs.readers import FileArray, unique_ids
 from galaxycgan.catalogs.table_files import to_series
@@ -169,7 +169,7 @@ class MultimodalUniverse(Hdf5Cutouts):
         self._psf = self._per_band(file, "image_psf_fwhm")
         scales = self._per_band(file, "image_scale")
         known = scales[np.isfinite(scales)]
-        if len(known) and np.ptp(known) > SCALE_TOLERANCE * known.min():
+        if len(known) and np.ptp(known) > 1e-5:
             raise UserError(f"{path}: images of several pixel scales (image_scale): convert each to a store of its own")
         self._mask = None
         if getattr(file.get("image_mask"), "shape", None) == self._images.shape:

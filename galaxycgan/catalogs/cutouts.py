@@ -16,9 +16,6 @@ from galaxycgan.catalogs.readers import NpyFile, check_file
 from galaxycgan.errors import UserError
 from galaxycgan.files import file_record
 
-#: Pixel scales of one source may differ by this share.
-SCALE_TOLERANCE = 0.01
-
 
 @dataclass(frozen=True)
 class Told:
