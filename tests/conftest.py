@@ -12,6 +12,7 @@ import pytest
 
 from galaxycgan import cli, config
 from galaxycgan.context import Context
+from galaxycgan.errors import Interrupted
 from galaxycgan.images.stretch import njy_to_hsc_asinh
 
 CREATED = "2026-01-02T03:04:05Z"
@@ -31,6 +32,27 @@ class StopAfter:
     def is_set(self):
         self.looks -= 1
         return self.looks < 0
+
+
+def train_with_stops(options, looks):
+    """Train a GAN, stopped after so many looks each time and started again, to its end."""
+    from galaxycgan.training.gan import train_gan
+
+    for each in looks:
+        with pytest.raises(Interrupted):
+            train_gan(options, Context(stop=StopAfter(each)))
+    train_gan(options, Context())
+
+
+def assert_same_weights(run, other_run):
+    """Compare the released generators of two run directories bit by bit."""
+    import torch
+    from safetensors.torch import load_file
+
+    one, other = (load_file(each / "generator.safetensors") for each in (run, other_run))
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
 
 
 @dataclasses.dataclass

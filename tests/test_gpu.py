@@ -5,12 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import StopAfter
-from safetensors.torch import load_file
+from conftest import assert_same_weights, train_with_stops
 
 from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
-from galaxycgan.errors import Interrupted
 from galaxycgan.models.device import deterministic
 from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.painter import Painter
@@ -64,14 +62,8 @@ def test_a_run_stopped_and_resumed_ends_in_the_same_weights(survey_store, tmp_pa
         deterministic=True,
     )
     train_gan(options, Context())
-    stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
-    for looks in (13, 12):
-        with pytest.raises(Interrupted):
-            train_gan(stopped, Context(stop=StopAfter(looks)))
-    train_gan(stopped, Context())
-    one, other = (load_file(tmp_path / name / "generator.safetensors") for name in ("run", "stopped"))
-    for name, tensor in one.items():
-        assert torch.equal(tensor, other[name]), name
+    train_with_stops(dataclasses.replace(options, run=str(tmp_path / "stopped")), (13, 12))
+    assert_same_weights(tmp_path / "run", tmp_path / "stopped")
 
 
 def test_a_gpu_makes_the_galaxies_that_a_cpu_makes():

@@ -11,8 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import StopAfter
-from safetensors.torch import load_file
+from conftest import StopAfter, assert_same_weights, train_with_stops
 
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import TrainGan
@@ -37,25 +36,12 @@ def options(survey_store, tmp_path):
     return TrainGan(store=str(survey_store), run=str(tmp_path / "run"), **SMALL)
 
 
-def weights(run):
-    return load_file(run / "generator.safetensors")
-
-
-def assert_same_weights(one, other):
-    assert one.keys() == other.keys()
-    for name in one:
-        assert torch.equal(one[name], other[name]), name
-
-
 def test_a_run_stopped_and_resumed_ends_in_the_same_weights(options, tmp_path, capsys):
     train_gan(options, Context())
     stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
-    for looks in (3, 2):
-        with pytest.raises(Interrupted):
-            train_gan(stopped, Context(stop=StopAfter(looks)))
-    train_gan(stopped, Context())
+    train_with_stops(stopped, (3, 2))
     assert "going on at image" in capsys.readouterr().out
-    assert_same_weights(weights(tmp_path / "run"), weights(tmp_path / "stopped"))
+    assert_same_weights(tmp_path / "run", tmp_path / "stopped")
 
 
 def test_a_run_goes_on_in_its_precision_on_a_machine_of_another_kind(options, tmp_path, monkeypatch, capsys):
@@ -67,7 +53,7 @@ def test_a_run_goes_on_in_its_precision_on_a_machine_of_another_kind(options, tm
     monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: not here)
     train_gan(stopped, Context())
     assert "(as its checkpoint)" in capsys.readouterr().out
-    assert_same_weights(weights(tmp_path / "run"), weights(tmp_path / "stopped"))
+    assert_same_weights(tmp_path / "run", tmp_path / "stopped")
 
 
 def test_scales_that_another_processor_rounds_otherwise_are_the_same(options, tmp_path, monkeypatch, capsys):
@@ -117,7 +103,7 @@ def test_a_run_killed_and_resumed_ends_in_the_same_weights(options, tmp_path):
     assert not (killed / "generator.safetensors").exists(), "the run was finished before it could be killed"
     assert 0 < load_checkpoint(killed / "checkpoint.pt")["trainer"]["images"] < options.images
     train_gan(dataclasses.replace(options, run=str(killed)), Context())
-    assert_same_weights(weights(tmp_path / "run"), weights(killed))
+    assert_same_weights(tmp_path / "run", killed)
     assert not list(killed.glob(".*part"))
 
 

@@ -73,7 +73,7 @@ def _figures(config, painter, size, memory, seconds):
     return {
         "what": "generate",
         "input": f"{config.n:,} galaxies, images {config.images}, {size / 1e9:.2f} GB, {painter.device}"
-        f" ({str(painter.dtype).removeprefix('torch.')}), best of {config.repeat};"
+        f" ({painter.precision}), best of {config.repeat};"
         f" {config.n / whole:,.0f} galaxies/s end to end, limits {config.n / forward:,.0f} (forward) and"
         f" {config.n / write:,.0f} (disk)",
         "rows": rows,

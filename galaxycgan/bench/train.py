@@ -9,7 +9,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from galaxycgan.bench.timing import timed
 from galaxycgan.images.bands import parse_bands
 from galaxycgan.models.ancestor import AncestorShape
-from galaxycgan.models.device import autocast, choose_device, choose_precision, reuse_memory, set_threads
+from galaxycgan.models.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    precision_name,
+    reuse_memory,
+    set_threads,
+)
 from galaxycgan.models.generator import NetworkShape
 from galaxycgan.training.adversarial import PENALTY_EVERY, Settings, Trainer
 from galaxycgan.training.predictor import PredictorTrainer
@@ -67,7 +74,7 @@ def bench_train(config, context, folder):
     return {
         "what": "train",
         "input": f"{','.join(parse_bands(config.bands))}, {config.size} px, {device.type}, {threads} threads,"
-        f" {str(dtype).removeprefix('torch.')} ({reason}), best of {config.repeat}",
+        f" {precision_name(dtype)} ({reason}), best of {config.repeat}",
         "rows": rows,
         "ratios": {
             f"share of the peak (goal {GOAL} on a CPU)": ours["gflop_per_s"] * 1e9 / peak,
@@ -88,7 +95,7 @@ def _row(name, trainer, batch, device, repeat):
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    recorder, trainer.recorder = getattr(trainer, "recorder", None), None
+    recorder, trainer.recorder = trainer.recorder, None
     cycle()  # the first time libraries plan their work
     with FlopCounterMode(display=False) as counter:  # sees nothing of what is replayed
         cycle()

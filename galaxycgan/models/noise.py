@@ -87,7 +87,7 @@ class CorrelatedNoise(nn.Module):
         A convolution with one channel in and out is no matrix product: as one it took a tenth of a training step.
         """
         size = [length - 2 * HALF for length in white.shape[-2:]]
-        sums = [0.0 for _ in _ORBIT_INDEX]
+        sums = [0.0] * len(_ORBIT_INDEX)
         for y, row in enumerate(_KERNEL_INDEX.tolist()):
             for x, k in enumerate(row):
                 sums[k] = sums[k] + white[..., y : y + size[0], x : x + size[1]]

@@ -32,6 +32,8 @@ class PredictorTrainer:
 
     #: Its galaxies are far from real ones all along.
     stops_when_lost = False
+    #: Steps run as written.
+    recorder = None
 
     def __init__(self, shape, settings, device, dtype, team=ALONE):
         if team.size > 1:
