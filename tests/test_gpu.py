@@ -29,12 +29,12 @@ def repeatable():
     cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = before
 
 
-def test_recorded_steps_make_the_same_weights_as_steps_as_written(repeatable):
+@pytest.mark.parametrize("disturbance", [0.0, 1.0])
+def test_recorded_steps_make_the_same_weights_as_steps_as_written(repeatable, disturbance):
     batch, states = 16, []
     for recorded in (True, False):
-        trainer = Trainer(
-            NetworkShape.preset("tiny", 3, 50, 2), Settings(batch, 6e-4, 0.3, 1), repeatable, torch.float32
-        )
+        settings = Settings(batch, 6e-4, 0.3, 1, disturbance)
+        trainer = Trainer(NetworkShape.preset("tiny", 3, 50, 2), settings, repeatable, torch.float32)
         trainer.response.slope.fill_(1.0)
         random = torch.Generator(repeatable).manual_seed(5)
         if not recorded:

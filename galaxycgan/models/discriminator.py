@@ -103,7 +103,11 @@ class Discriminator(nn.Module):
 
     def observe(self, flux):
         """Return what the critics see of linear flux [n, band, y, x]: stretched pixels, and measurements [n, k]."""
-        return (arcsinh(flux) - self.pixel_mean) / self.pixel_scale, self.photometer(flux)
+        return self.stretched(flux), self.photometer(flux)
+
+    def stretched(self, flux):
+        """Return what the image critic sees of linear flux [n, band, y, x]."""
+        return (arcsinh(flux) - self.pixel_mean) / self.pixel_scale
 
     def forward(self, stretched, measured, conditions):
         """Score what `observe` gives with standardised labels [n, n_conditions]: float32 [2, n]."""

@@ -143,7 +143,7 @@ class Generator(nn.Module):
         self.noise = CorrelatedNoise(shape.n_bands)
         self.register_buffer("flux_unit_njy", torch.ones(shape.n_bands))
 
-    def forward(self, latent, conditions):
+    def forward(self, latent, conditions, apart=False):
         """Return the noiseless image and the numbers that its depth derives from.
 
         Parameters
@@ -152,6 +152,8 @@ class Generator(nn.Module):
             Standard normal deviates.
         conditions : tensor [n, n_conditions]
             Standardised labels.
+        apart : bool
+            Whether to tell what of the image is not the galaxy's.
 
         Returns
         -------
@@ -159,6 +161,8 @@ class Generator(nn.Module):
             In units of `flux_unit_njy`.
         depth : float32 tensor [n, band]
             Standard normal deviates: how deep the survey is there, whatever galaxy it is.
+        surroundings : float32 tensor [n, band, y, x]
+            Where asked for: the part of `flux` that is the light of objects around the galaxy.
         """
         base = self.shape.plan.base
         sizes = KINDS, LATENT_GLOBAL - KINDS, LATENT_LOCAL * base**2, latent_neighbours(self.shape.size)
@@ -177,8 +181,9 @@ class Generator(nn.Module):
             stretched = stretched + self.profile(unhalved(style))
             stretched = torch.minimum(stretched.clamp_min(-LARGEST_STRETCHED), self.brightest)
             blur = self._filter()
-            flux = torch.sinh(stretched) + self.neighbours(unhalved(around))
-            return blur @ flux @ blur.mT, unhalved(depth)
+            around = self.neighbours(unhalved(around))
+            flux = blur @ (torch.sinh(stretched) + around) @ blur.mT
+            return (flux, unhalved(depth), blur @ around @ blur.mT) if apart else (flux, unhalved(depth))
 
     def _filter(self):
         """Return the weights [band, size, size] of the Gaussian filter along an axis."""

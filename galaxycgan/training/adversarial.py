@@ -84,8 +84,7 @@ class Trainer:
         if device.type == "cuda":
             # A recorded step reads its rate on the GPU.
             self.rate, options = torch.tensor(settings.lr, device=device), {"fused": True, "capturable": True}
-            # Where critics are disturbed each step shifts images by other pixels; messages between processes wait.
-            if not settings.disturbance and team.size == 1:
+            if team.size == 1:  # messages between processes wait
                 self.recorder = Recorder(device)
         self.generator_optimiser, self.critic_optimiser = (
             torch.optim.Adam(network.parameters(), lr=self.rate, betas=BETAS, **options)
@@ -131,7 +130,7 @@ class Trainer:
 
         # As the loss does, these look at bright and faint pixels alike.
         def paints(call):
-            return arcsinh(call(latent, conditions)[0]).square().mean()
+            return arcsinh(call(latent, conditions, apart=True)[0]).square().mean()
 
         def judges(call, images=seen):
             return call(*images, conditions[: len(images[0])]).square().mean()
@@ -206,6 +205,8 @@ class Trainer:
         latent, white = self.random_inputs()
         real = dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous()
         kind, inputs = self._kind(), [real, conditions, latent, white]
+        if self.settings.disturbance:
+            inputs += self._disturbance(real, conditions)
         work = functools.partial(self._learn, kind)
         report = self.recorder(kind, work, inputs) if self.recorder else work(*inputs)
         self.images += self.settings.batch
@@ -224,32 +225,37 @@ class Trainer:
         """Labels that galaxies plainly follow; asked for once, as a GPU has to be waited for."""
         return self.response.columns
 
-    def _learn(self, kind, flux, conditions, latent, white):
+    def _learn(self, kind, flux, conditions, latent, white, *disturbance):
         """Change the networks' weights by one step of a `_kind`; return its report."""
         penalise, column = kind
         real = self.critic.observe(flux)
         with autocast(self.device, self.dtype):
-            noiseless, depth = self.generator(latent, conditions.repeat(GALAXIES_PER_LABEL, 1))
-        seen = self.critic.observe(self.generator.observe(noiseless, depth, white))
-        fake = [part[: len(flux)] for part in seen]
+            made = self.generator(latent, conditions.repeat(GALAXIES_PER_LABEL, 1), apart=True)
+        noiseless, depth, surroundings = made
+        observed, n = self.generator.observe(noiseless, depth, white), len(flux)
+        both_measured = self.photometer(observed)
+        # The image critic teaches the galaxy alone. What stands around it is another in each stamp: the critic soon
+        # knows the real ones by heart, and has all others fade. Photometry, blind to places, teaches those.
+        fake = [self.critic.stretched(_fixed(observed[:n], surroundings[:n])), both_measured[:n]]
         measured, told = real[1], conditions
-        if self.settings.disturbance:
-            real, fake, told = self._disturbed(real, fake, conditions)
+        if disturbance:
+            amount = self.settings.disturbance
+            real, fake, told = augmentation.both_disturbed(real, fake, conditions, *disturbance, amount)
         report, real_scores = self._critic_step(real, [part.detach() for part in fake], told, penalise)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
-        energy = energy_score(measured.detach(), *seen[1].chunk(GALAXIES_PER_LABEL))
+        energy = energy_score(measured.detach(), *both_measured.chunk(GALAXIES_PER_LABEL))
         report["energy_score"], further = energy.detach(), SCORE_WEIGHT * energy
         if column >= 0:
             disobeyed = self._disobedience(latent[: len(flux)], conditions, noiseless[: len(flux)], column)
             further = further + RESPONSE_WEIGHT * disobeyed
         return report | self._generator_step(fake, real_scores, told, further)
 
-    def _disturbed(self, real, fake, conditions):
-        """Return real and generated galaxies as the critics see them, and the labels that they are told."""
-        amount = self.settings.disturbance
-        shift = augmentation.shift_of(self.settings.seed, self.images, amount)
-        deviates = self._normals("critics", augmentation.deviates_of(real, conditions))
-        return augmentation.both_disturbed(real, fake, conditions, deviates, amount, shift)
+    def _disturbance(self, flux, conditions):
+        """Draw what this step disturbs critics with: deviates, and how far images are moved [2]."""
+        n_features = self.photometer.n_features
+        width = augmentation.deviates_of(flux[0].numel(), n_features, conditions.shape[1])
+        shift = augmentation.shift_of(self.settings.seed, self.images, self.settings.disturbance)
+        return self._normals("critics", width), torch.tensor(shift, device=self.device)
 
     def _critic_step(self, real, fake, conditions, penalise):
         if penalise:
@@ -308,6 +314,11 @@ class Trainer:
     def _average(self):
         span = max(self.settings.batch, min(self.images / 10, LONGEST_AVERAGE_IMAGES))
         move_average(self.averaged, self.generator, min(1.0, self.settings.batch / span))
+
+
+def _fixed(image, part):
+    """Return an image whose gradients don't reach a part of it."""
+    return image - (part - part.detach())
 
 
 def rate_factor(progress):

@@ -38,7 +38,7 @@ def disturbed(seen, deviates, amount, shift):
         Standard normal, others for real galaxies than for generated ones.
     amount : float
         0..1 of the largest noise.
-    shift : (int, int)
+    shift : (int, int) or int tensor [2]
         Pixels by which all images are moved around the torus, along y and x; the same for real and generated ones.
 
     Returns
@@ -50,19 +50,26 @@ def disturbed(seen, deviates, amount, shift):
     noise, errors, shares = deviates.split([pixels[0].numel(), features.shape[1], SHARES], 1)
     # The distribution function of a normal deviate is uniform in 0..1.
     shares = amount * 0.5 * (1 + torch.erf(shares / math.sqrt(2)))
-    moved = torch.roll(pixels, shift, (-2, -1))
+    moved = _rolled(pixels, shift)
     return [
         moved + PIXELS * shares[:, :1, None, None] * noise.view_as(pixels),
         features + MEASUREMENTS * shares[:, 1:] * errors,
     ]
 
 
-def deviates_of(seen, conditions):
+def _rolled(pixels, shift):
+    """As torch.roll along y and x, by amounts that a recorded step may read on the GPU."""
+    size = pixels.shape[-1]
+    rows, columns = ((torch.arange(size, device=pixels.device) - by) % size for by in shift)
+    return pixels.index_select(-2, rows).index_select(-1, columns)
+
+
+def deviates_of(n_pixels, n_features, n_conditions):
     """Return how many deviates `both_disturbed` takes for a galaxy and the generated one beside it, each."""
-    return seen[0][0].numel() + seen[1].shape[1] + SHARES + conditions.shape[1]
+    return n_pixels + n_features + SHARES + n_conditions
 
 
-def both_disturbed(real, fake, conditions, deviates, amount, shift):
+def both_disturbed(real, fake, conditions, deviates, shift, amount):
     """Disturb what the critics see of real and generated galaxies, and the labels that they are told of both.
 
     Parameters
@@ -73,7 +80,7 @@ def both_disturbed(real, fake, conditions, deviates, amount, shift):
         Standardised.
     deviates : tensor [2 n, `deviates_of`]
         Standard normal.
-    amount, shift
+    shift, amount
         See `disturbed`.
 
     Returns

@@ -1,0 +1,59 @@
+"""Who teaches what: the image critic the galaxy, photometry what stands around it as well."""
+
+import numpy as np
+import pytest
+import torch
+
+from galaxycgan.models.generator import NetworkShape
+from galaxycgan.training import adversarial
+from galaxycgan.training.adversarial import Settings, Trainer
+
+BATCH = 8
+
+
+def largest_gradients(monkeypatch, score_weight):
+    """Return the largest gradients of the neighbours and of the galaxy after a step without a photometric critic."""
+    monkeypatch.setattr(adversarial, "PHOTOMETRIC_WEIGHT", 0.0)
+    monkeypatch.setattr(adversarial, "SCORE_WEIGHT", score_weight)
+    trainer = Trainer(
+        NetworkShape.preset("tiny", 3, 32, 2), Settings(BATCH, 6e-4, 0.3, 5), torch.device("cpu"), torch.float32
+    )
+    random = torch.Generator().manual_seed(1)
+    flux = torch.randn(BATCH, 3, 32, 32, generator=random)
+    conditions = torch.randn(BATCH, 2, generator=random)
+    unit, point = np.ones(3, dtype=np.float32), np.eye(5, dtype=np.float32)[2]
+    correlation = np.stack([point[:, None] * point] * 3)
+    trainer.start_from(flux, conditions, [True, True], unit, 0.5 * unit, correlation, 1e-4 * np.eye(3), 1e-12 * unit)
+    trainer.step(flux, conditions, 0.0)
+    parts = trainer.generator.neighbours, trainer.generator.start
+    return [max(float(weight.grad.abs().max()) for weight in part.parameters()) for part in parts]
+
+
+def test_the_image_critic_does_not_teach_what_stands_around_a_galaxy(monkeypatch):
+    around, galaxy = largest_gradients(monkeypatch, 0.0)
+    assert galaxy > 0
+    assert around < 1e-4 * galaxy  # rounding
+
+
+def test_the_energy_score_does(monkeypatch):
+    around, _ = largest_gradients(monkeypatch, 5.0)
+    alone, _ = largest_gradients(monkeypatch, 0.0)
+    assert around > 1e3 * alone
+
+
+@pytest.mark.parametrize("size", [32, 50])
+def test_the_surroundings_are_a_part_of_the_image(size):
+    trainer = Trainer(
+        NetworkShape.preset("tiny", 2, size, 2), Settings(BATCH, 6e-4, 0.3, 5), torch.device("cpu"), torch.float32
+    )
+    generator, random = trainer.generator, torch.Generator().manual_seed(2)
+    latent = torch.randn(BATCH, generator.shape.latent_size, generator=random)
+    conditions = torch.randn(BATCH, 2, generator=random)
+    with torch.no_grad():
+        flux, depth, around = generator(latent, conditions, apart=True)
+        assert torch.equal(flux, generator(latent, conditions)[0])
+        generator.neighbours.peak.fill_(-30.0)
+        alone, same = generator(latent, conditions)
+    assert around.min() >= 0 and around.max() > 0.01
+    assert torch.allclose(flux - around, alone, atol=1e-5)
+    assert torch.equal(depth, same)
