@@ -11,16 +11,21 @@ from galaxycgan.training.adversarial import Settings, Trainer
 BATCH = 8
 
 
+def trainer_of(n_bands=3, size=32):
+    shape = NetworkShape.preset("tiny", n_bands, size, 2)
+    return Trainer(shape, Settings(BATCH, 6e-4, 0.3, 5), torch.device("cpu"), torch.float32)
+
+
+def batch():
+    random = torch.Generator().manual_seed(1)
+    return torch.randn(BATCH, 3, 32, 32, generator=random), torch.randn(BATCH, 2, generator=random)
+
+
 def largest_gradients(monkeypatch, score_weight):
     """Return the largest gradients of the neighbours and of the galaxy after a step without a photometric critic."""
     monkeypatch.setattr(adversarial, "PHOTOMETRIC_WEIGHT", 0.0)
     monkeypatch.setattr(adversarial, "SCORE_WEIGHT", score_weight)
-    trainer = Trainer(
-        NetworkShape.preset("tiny", 3, 32, 2), Settings(BATCH, 6e-4, 0.3, 5), torch.device("cpu"), torch.float32
-    )
-    random = torch.Generator().manual_seed(1)
-    flux = torch.randn(BATCH, 3, 32, 32, generator=random)
-    conditions = torch.randn(BATCH, 2, generator=random)
+    trainer, (flux, conditions) = trainer_of(), batch()
     unit, point = np.ones(3, dtype=np.float32), np.eye(5, dtype=np.float32)[2]
     correlation = np.stack([point[:, None] * point] * 3)
     trainer.start_from(flux, conditions, [True, True], unit, 0.5 * unit, correlation, 1e-4 * np.eye(3), 1e-12 * unit)
@@ -43,10 +48,7 @@ def test_the_energy_score_does(monkeypatch):
 
 @pytest.mark.parametrize("size", [32, 50])
 def test_the_surroundings_are_a_part_of_the_image(size):
-    trainer = Trainer(
-        NetworkShape.preset("tiny", 2, size, 2), Settings(BATCH, 6e-4, 0.3, 5), torch.device("cpu"), torch.float32
-    )
-    generator, random = trainer.generator, torch.Generator().manual_seed(2)
+    generator, random = trainer_of(2, size).generator, torch.Generator().manual_seed(2)
     latent = torch.randn(BATCH, generator.shape.latent_size, generator=random)
     conditions = torch.randn(BATCH, 2, generator=random)
     with torch.no_grad():
@@ -57,3 +59,11 @@ def test_the_surroundings_are_a_part_of_the_image(size):
     assert around.min() >= 0 and around.max() > 0.01
     assert torch.allclose(flux - around, alone, atol=1e-5)
     assert torch.equal(depth, same)
+
+
+def test_the_photometric_critic_counts_less_the_longer_it_has_looked():
+    trainer, full = trainer_of(), adversarial.PHOTOMETRIC_WEIGHT
+    for images, share in ((0, 1.0), (adversarial.FULL_WEIGHT_IMAGES, 1.0), (4 * adversarial.FULL_WEIGHT_IMAGES, 0.25)):
+        trainer.images = images
+        trainer.step(*batch(), 0.5)
+        assert trainer.photometric_weight == pytest.approx(share * full)

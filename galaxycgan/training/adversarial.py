@@ -25,8 +25,9 @@ from galaxycgan.training.sampler import dihedral, symmetry
 #: regularisation, Karras et al. 2020, arXiv:1912.04958).
 PENALTY_EVERY = 4
 BETAS = (0.0, 0.99)
-#: Weight of the photometric critic's loss beside the image critic's in what the generator minimises.
-PHOTOMETRIC_WEIGHT = 0.1
+#: Weight of the photometric critic's loss beside the image critic's in what the generator minimises, and the images
+#: shown from which on it falls with their number: the longer it looks, the more it draws galaxies together.
+PHOTOMETRIC_WEIGHT, FULL_WEIGHT_IMAGES = 0.1, 100_000
 #: Weight of the photometry's energy score in the same sum. It takes a second galaxy with each label, which makes a step
 #: half as long again. At half this weight the critics have the upper hand: galaxies scatter too little at fixed labels.
 SCORE_WEIGHT = 5.0
@@ -78,12 +79,15 @@ class Trainer:
         self.critic = Discriminator(shape).to(device, memory_format=torch.channels_last)
         self.response = Response(shape.n_conditions, shape.size).to(device)
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        self.rate = settings.lr
+        self.rate, self.photometric_weight = settings.lr, PHOTOMETRIC_WEIGHT
         options = {}
         self.recorder = None
         if device.type == "cuda":
-            # A recorded step reads its rate on the GPU.
-            self.rate, options = torch.tensor(settings.lr, device=device), {"fused": True, "capturable": True}
+            # A recorded step reads what changes from step to step on the GPU.
+            self.rate, self.photometric_weight = (
+                torch.tensor(value, device=device) for value in (self.rate, self.photometric_weight)
+            )
+            options = {"fused": True, "capturable": True}
             if team.size == 1:  # messages between processes wait
                 self.recorder = Recorder(device)
         self.generator_optimiser, self.critic_optimiser = (
@@ -201,7 +205,7 @@ class Trainer:
         dict of tensors
             Losses and mean score difference.
         """
-        self._set_rate(progress)
+        self._set_rates(progress)
         latent, white = self.random_inputs()
         real = dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous()
         kind, inputs = self._kind(), [real, conditions, latent, white]
@@ -295,7 +299,7 @@ class Trainer:
         self.critic.requires_grad_(False)  # spares the gradients of the critic's weights
         with autocast(self.device, self.dtype):
             losses = generator_loss(real_scores, self.critic(*fake, conditions))
-        loss = losses[0] + PHOTOMETRIC_WEIGHT * losses[1] + further
+        loss = losses[0] + self.photometric_weight * losses[1] + further
         self.generator_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.team.average_gradients(self.generator)
@@ -303,13 +307,13 @@ class Trainer:
         self.critic.requires_grad_(True)
         return {"generator_loss": losses[0].detach()}
 
-    def _set_rate(self, progress):
-        rate = self.settings.lr * rate_factor(progress)
-        if isinstance(self.rate, torch.Tensor):
-            rate = self.rate.fill_(rate)
+    def _set_rates(self, progress):
+        self.rate = _changed(self.rate, self.settings.lr * rate_factor(progress))
+        weight = PHOTOMETRIC_WEIGHT * min(1.0, FULL_WEIGHT_IMAGES / max(self.images, 1))
+        self.photometric_weight = _changed(self.photometric_weight, weight)
         for optimiser in (self.generator_optimiser, self.critic_optimiser):
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = self.rate
 
     def _average(self):
         span = max(self.settings.batch, min(self.images / 10, LONGEST_AVERAGE_IMAGES))
@@ -319,6 +323,11 @@ class Trainer:
 def _fixed(image, part):
     """Return an image whose gradients don't reach a part of it."""
     return image - (part - part.detach())
+
+
+def _changed(number, value):
+    """Return a value in the place of a number, which may be a tensor that others read."""
+    return number.fill_(value) if isinstance(number, torch.Tensor) else value
 
 
 def rate_factor(progress):
