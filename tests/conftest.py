@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -195,3 +196,14 @@ def real_data():
     if not directory or not Path(directory, "hsc_real").is_dir():
         pytest.skip("no real data: set GALAXYCGAN_TEST_DATA to a directory with hsc_real/")
     return Path(directory)
+
+
+def flip_byte(path, name):
+    """Change one byte of a dataset in the file, behind HDF5's back."""
+    with h5py.File(path) as file:
+        place = file[name].id.get_offset() + file[name].nbytes // 2
+    with open(path, "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1]))

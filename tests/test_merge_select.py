@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import MaskedColumn, QTable, Table
+from conftest import flip_byte
 
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.schema import AB_MAGNITUDE, MISSING_INT
@@ -223,17 +224,6 @@ def test_columns_that_mean_different_things_are_refused(tmp_path, command, first
     assert code == 2 and err.count("\n") == 1, err
     with pytest.raises(AssertionError, match=f"column x of the catalog: {message}"):
         raise AssertionError(err)
-
-
-def flip_byte(path, name):
-    """Change one byte of a dataset in the file, behind HDF5's back."""
-    with h5py.File(path) as file:
-        place = file[name].id.get_offset() + file[name].nbytes // 2
-    with open(path, "r+b") as file:
-        file.seek(place)
-        byte = file.read(1)[0]
-        file.seek(place)
-        file.write(bytes([byte ^ 1]))
 
 
 @pytest.mark.parametrize("name", ["images", "noiseless", "catalog", "split"])
@@ -493,6 +483,25 @@ def test_a_selection_from_a_damaged_store_is_refused(pair, tmp_path, command):
     flip_byte(pair[0], "catalog")
     code, _, err = command("select", pair[0], "--split", "train", "--out", tmp_path / "x.h5")
     assert code == 2 and "catalog: wrong checksum" in err and not (tmp_path / "x.h5").exists()
+
+
+@pytest.mark.parametrize(
+    "name, to",
+    [
+        ("images", ["x.fits"]),
+        ("noiseless", ["x.fits"]),
+        ("noiseless", ["x.fits", "--stamps"]),
+        ("catalog", ["x.fits", "--table-only"]),
+        ("catalog", ["x.csv"]),
+    ],
+)
+def test_damage_does_not_pass_into_an_exported_file(tmp_path, command, name, to):
+    store = write(tmp_path / "store.h5", np.arange(9), noiseless=True)
+    assert command("export", store, "--to", tmp_path / to[0], *to[1:])[0] == 0
+    flip_byte(store, name)
+    code, _, err = command("export", store, "--to", tmp_path / f"new-{to[0]}", *to[1:])
+    assert code == 2 and f"{store}: damaged store ({name}: wrong checksum" in err, err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store.h5", to[0]]
 
 
 COLUMNS = {

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable
+from conftest import flip_byte
 
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, find_store, split_of
 from galaxycgan.catalogs.verify import store_problems
@@ -198,15 +199,6 @@ def truncate(path, share=None):
     """Keep a share of a file's bytes; without one, all but the last 100."""
     content = path.read_bytes()
     path.write_bytes(content[:-100] if share is None else content[: int(share * len(content))])
-
-
-def flip_byte(path, name):
-    """Change one bit in the middle of a dataset, behind HDF5's back."""
-    with h5py.File(path) as file:
-        place = file[name].id.get_offset() + file[name].nbytes // 2
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
 
 
 def sign(path, name):

@@ -16,7 +16,7 @@ from astropy.table import MaskedColumn, QTable, Table
 from galaxycgan.catalogs.columns import PlainColumn
 from galaxycgan.catalogs.export import read_catalog
 from galaxycgan.catalogs.schema import AB_MAGNITUDE, DEX_SOLAR_MASS
-from galaxycgan.catalogs.store import GalaxyStore, StoreHeader
+from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, split_of
 from galaxycgan.catalogs.table_export import write_table
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError
@@ -61,7 +61,8 @@ def write(path, n=300, created="2026-01-02T03:04:05Z"):
     with StoreWriter(path, n=n, header=header) as writer:
         writer.append(np.zeros((n, 2, 4, 4), np.float32))
         ids, made = FIRST_ID + np.arange(n), {"command": "test", "report": {"long": 1}}
-        writer.finish(ids=ids, catalog=table, split=np.zeros(n, np.int8), provenance=made)
+        split = np.where(third, -1, split_of(ids)).astype(np.int8)
+        writer.finish(ids=ids, catalog=table, split=split, provenance=made)
     return path
 
 

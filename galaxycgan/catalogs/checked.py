@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from galaxycgan.errors import UserError
+
 
 class CheckedImages:
     """One dataset of images, read once from the first row to the last; a context manager.
@@ -59,6 +61,13 @@ class CheckedImages:
             pass
         self._wait()
         return self._digest.hexdigest() == self.store.checksums.get(self.name)
+
+    def require_intact(self):
+        """Read what is left; raise `UserError` where images are not those that the store was written with."""
+        if not self.is_intact():
+            raise UserError(
+                f"{self.store.path}: damaged store ({self.name}: wrong checksum); make it again or restore a copy"
+            )
 
     def _wait(self):
         if self._pending is not None:

@@ -13,7 +13,9 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, QTable
 
 from galaxycgan import __version__
+from galaxycgan.catalogs.checked import CheckedImages
 from galaxycgan.catalogs.columns import unit_meant
+from galaxycgan.catalogs.derived import open_sound
 from galaxycgan.catalogs.fits import NO_FLAG, image_header, primary_header, table_bytes, table_header, write_hdu
 from galaxycgan.catalogs.fits_table import ascii_text, catalog_hdu
 from galaxycgan.catalogs.store import GalaxyStore, find_store
@@ -53,9 +55,11 @@ def export(config, context):
         raise UserError("--table-only and --stamps: choose one")
     if Path(out).exists() and Path(out).samefile(store):
         raise UserError(f"{out}: --to is the store itself; give another name")
+    if suffix in TABLE_SUFFIXES and config.stamps:
+        raise UserError(f"--stamps: {TABLE_SUFFIXES[suffix]} holds the table only; images go to FITS")
+    with open_sound(store):  # what is written has checksums that look as good as new
+        pass
     if suffix in TABLE_SUFFIXES:
-        if config.stamps:
-            raise UserError(f"--stamps: {TABLE_SUFFIXES[suffix]} holds the table only; images go to FITS")
         written = write_table(store, out, overwrite=config.overwrite)
     else:
         images = "none" if config.table_only else "stamps" if config.stamps else "cube"
@@ -100,6 +104,9 @@ def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwr
         if not store.size:  # a catalog without images
             images, names = "none", []
         primary = _primary(store, images, images_per_file)
+        for name in names if images == "stamps" else []:
+            with CheckedImages(store, name) as checked:
+                checked.require_intact()
         if out.exists() and overwrite is not True:
             if _same_source(out, primary, overwrite == "others"):
                 return False
@@ -127,8 +134,12 @@ def _write_images(file, store, name, rows=None, written=None):
     """Write one dataset of images as an HDU, all of it or a slice of rows, or its header where the data are there."""
     n = store.n if rows is None else rows.stop - rows.start
     header = _image_header(store, name.upper(), n)
-    pixels = (piece.astype(">f4") for _, piece in store.pieces(name, rows))
-    write_hdu(file, header, (piece.data.cast("B") for piece in pixels), store.created, written)
+    with CheckedImages(store, name) as checked:
+        pieces = checked.read(store.n) if rows is None else store.pieces(name, rows)
+        pixels = (piece.astype(">f4") for _, piece in pieces)
+        write_hdu(file, header, (piece.data.cast("B") for piece in pixels), store.created, written)
+        if rows is None and not written:
+            checked.require_intact()
 
 
 def image_file(out, number):

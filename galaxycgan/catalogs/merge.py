@@ -204,14 +204,6 @@ class _Images:
             at = self.places[rows]
             buffer[at[at >= 0] - start] = images[at >= 0]
 
-    def close(self):
-        """Refuse a store whose images are not those that it was written with."""
-        if not self.checked.is_intact():
-            store = self.checked.store
-            raise UserError(
-                f"{store.path}: damaged store ({self.checked.name}: wrong checksum); make it again or restore a copy"
-            )
-
 
 def _write(stores, plan, header, parts, out, context):
     """Write the merged store; sources are checked against their checksums while they are copied.
@@ -246,5 +238,5 @@ def _write(stores, plan, header, parts, out, context):
             writer.append(*piece)
             progress.at(start + len(piece[0]))
         for source in (source for name in names for source in sources[name]):
-            source.close()
+            source.checked.require_intact()
         writer.finish(**parts)

@@ -9,7 +9,7 @@ from astropy.io import fits
 from galaxycgan.catalogs.checked import CheckedImages
 from galaxycgan.catalogs.fits import list_hdus
 from galaxycgan.catalogs.hdf5 import HDF5_MAGIC
-from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, find_store, split_of
+from galaxycgan.catalogs.store import NO_SPLIT, PIECE_BYTES, GalaxyStore, find_store, split_of
 from galaxycgan.errors import UserError, first_few
 
 CHUNK_BYTES = 8 << 20
@@ -92,13 +92,21 @@ def table_problems(store, file):
     for name in sorted((set(file) | set(store.checksums) | set(needed)) - {"images", "noiseless"}):
         if name not in file or name not in store.checksums:
             problems.append(f"{name}: {'dataset' if name not in file else 'checksum'} is missing")
-        elif hashlib.sha256(np.ascontiguousarray(file[name][()])).hexdigest() != store.checksums[name]:
+        elif _sha256(file[name]) != store.checksums[name]:
             problems.append(f"{name}: wrong checksum")
     lengths = {name: len(file[name]) for name in needed if name in file}
     wrong = [f"{name} has {length:,}" for name, length in lengths.items() if length != store.n]
     if wrong:
         problems.append(f"{store.n:,} images, but {', '.join(wrong)} rows")
     return problems if wrong or len(lengths) < len(needed) else problems + _row_problems(store)
+
+
+def _sha256(dataset):
+    """Return the checksum of a dataset, read piece by piece: tables may be larger than memory."""
+    digest, step = hashlib.sha256(), max(1, PIECE_BYTES // max(1, dataset.dtype.itemsize))
+    for rows in (slice(k, k + step) for k in range(0, len(dataset), step)) if dataset.shape else [()]:
+        digest.update(np.ascontiguousarray(dataset[rows]))
+    return digest.hexdigest()
 
 
 def _image_problems(store, file, name):
