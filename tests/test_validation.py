@@ -33,7 +33,8 @@ def scored(monkeypatch):
     scores = {}
 
     def look(generator, images):
-        return {"validation": scores.get(images, 1.0), "validation_w1": 1.0}
+        energy, w1 = np.broadcast_to(scores.get(images, 1.0), 2)
+        return {"validation": energy, "validation_w1": w1}
 
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
     monkeypatch.setattr(gan.Looks, "of", lambda *given: look)
@@ -54,6 +55,12 @@ def test_the_generator_that_the_validation_liked_best_is_released(options, tmp_p
     last, training = released(tmp_path / "last")
     assert training["released_at_image"] == 320
     assert not torch.equal(weights["paint.weight"], last["paint.weight"])
+
+
+def test_labels_and_distributions_choose_it_together(options, tmp_path, scored):
+    scored.update({240: (0.90, 0.3), 256: (0.91, 0.2), 320: (1.0, 0.15)})
+    gan.train_gan(options, Context())
+    assert released(tmp_path / "run")[1]["released_at_image"] == 256
 
 
 def test_a_generator_that_makes_nothing_real_any_more_ends_its_run(options, tmp_path, monkeypatch):

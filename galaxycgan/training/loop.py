@@ -44,8 +44,9 @@ class Loop:
     state : dict or None
         Checkpoint to go on from.
     look : callable, optional
-        ``look(generator, images_shown)`` returns a dict of float with ``validation``, the smaller the better, and
-        ``validation_blind``, that of a generator that ignores labels.
+        ``look(generator, images_shown)`` returns a dict of float as `Validation` does, or an empty one: ``validation``
+        and ``validation_w1``, the smaller their sum the better, and ``validation_blind``, the first of a generator that
+        ignores labels.
 
     Attributes
     ----------
@@ -127,9 +128,12 @@ class Loop:
             return {}
         self.ticked = int(share * TICKS)
         seen = self.look(self.trainer.averaged, self.trainer.images)
-        score = seen.get("validation", math.nan)
+        energy = seen.get("validation", math.nan)
+        # Both in standard deviations: how well galaxies fit their labels, and how they are distributed. The first alone
+        # hardly changes once labels are obeyed, and chose generators whose rate had not fallen yet.
+        score = float(energy + seen.get("validation_w1", math.nan))
         if self.trainer.stops_when_lost and self.trainer.images >= LOST_IMAGES:
-            self.lost = self.lost + 1 if score > LOST * seen.get("validation_blind", math.inf) else 0
+            self.lost = self.lost + 1 if energy > LOST * seen.get("validation_blind", math.inf) else 0
         if share >= 0.5 and math.isfinite(score) and (self.best is None or score < self.best["score"]):
             weights = {name: tensor.clone() for name, tensor in self.trainer.averaged.state_dict().items()}
             self.best = {"score": score, "images": self.trainer.images, "weights": weights}

@@ -118,10 +118,10 @@ class Validation:
         Returns
         -------
         dict of float
-            ``validation``: the energy score of the photometry (`losses.energy_score`), the smaller the better, by which
-            checkpoints are chosen; ``validation_blind``: the same of real galaxies of other labels;
+            ``validation``: the energy score of the photometry (`losses.energy_score`), the smaller the better;
+            ``validation_blind``: the same of real galaxies of other labels;
             ``validation_w1``: mean W1 over sigma of the eight properties, whose floor is higher the fewer validation
-            galaxies there are.
+            galaxies there are. Checkpoints are chosen by the sum of the first and the last.
         """
         images = [self.draw(generator, k) for k in range(DRAWS)]
         measured = [torch.cat([self.photometer(part) for part in each.split(CHUNK)]) for each in images]
