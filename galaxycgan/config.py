@@ -200,7 +200,7 @@ class TrainGan:
     max_minutes: float = option(0.0, "stop after this time with what was learned, schedules fitted to it; 0: no limit")
     batch: int = option(0, "images in a batch, of all processes together; 0: 32 (predictor: 64)")
     lr: float = option(0.0, "learning rate of Adam; 0: 0.0006, large 0.0002 (predictor: 0.0004, its critic a quarter)")
-    gamma: float = option(0.3, "weight of the gradient penalties R1 and R2")
+    gamma: float = option(1.0, "weight of the gradient penalties R1 and R2")
     fraction: float = option(
         1.0, "learn from this share of the training split, the same galaxies as a classifier with this --fraction"
     )  # fmt: skip

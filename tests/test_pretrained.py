@@ -13,7 +13,7 @@ from galaxycgan.resources import PRETRAINED_FOLDER, gan_directory
 def test_it_is_small_and_its_card_says_what_it_learned_from():
     assert sum(path.stat().st_size for path in PRETRAINED_FOLDER.iterdir()) < 8e6
     card = json.loads((PRETRAINED_FOLDER / "generator.json").read_text())
-    assert "mock" in card["note"] and card["store"]["training_galaxies"] == len(load_trained_on("pretrained")) == 1490
+    assert "mock" in card["note"] and card["store"]["training_galaxies"] == len(load_trained_on("pretrained")) > 20_000
     metrics = json.loads((PRETRAINED_FOLDER / "metrics.json").read_text())
     assert metrics["judged"] and metrics["metrics"]["w1.mean"]["value"] < 0.08
     assert metrics["request"]["generator_sha256"]

@@ -63,6 +63,12 @@ def test_labels_and_distributions_choose_it_together(options, tmp_path, scored):
     assert released(tmp_path / "run")[1]["released_at_image"] == 256
 
 
+def test_of_scores_that_are_alike_the_latest_counts_but_they_do_not_wander(options, tmp_path, scored):
+    scored.update({224: (0.5, 0.5), 240: (0.502, 0.502), 256: (0.504, 0.504), 320: (0.506, 0.506)})
+    gan.train_gan(options, Context())
+    assert released(tmp_path / "run")[1]["released_at_image"] == 240
+
+
 def test_a_generator_that_makes_nothing_real_any_more_ends_its_run(options, tmp_path, monkeypatch):
     """A network at too high a rate has finite losses for ever."""
     scores = dict.fromkeys((64, 160, 240, 256), 6.0)  # a score that comes back is none

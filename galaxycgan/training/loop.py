@@ -17,6 +17,8 @@ from galaxycgan.training.sampler import Sampler
 RECORD_EVERY_IMAGES = 2048
 #: So often in a run the generator is looked at; of the ticks in the second half the best is released.
 TICKS = 20
+#: Of scores that differ by no more than this share the latest counts: the rate falls towards the end.
+ALIKE = 0.005
 #: A generator is lost whose energy score is so many times that of real galaxies of other labels, at two ticks in a row
 #: after so many images: untrained ones are at 2, those that learn at 1 or below.
 LOST, LOST_TICKS, LOST_IMAGES = 2.0, 2, 20_000
@@ -51,7 +53,8 @@ class Loop:
     Attributes
     ----------
     best : dict or None
-        ``images``, ``score`` and ``weights`` of the generator that the validation galaxies liked best.
+        ``images`` and ``weights`` of the generator that the validation galaxies liked best, or of a later one that they
+        like as well, and the best ``score``.
     """
 
     def __init__(self, trainer, images, conditions, directory, identity, config, state, look=None):
@@ -134,9 +137,10 @@ class Loop:
         score = float(energy + seen.get("validation_w1", math.nan))
         if self.trainer.stops_when_lost and self.trainer.images >= LOST_IMAGES:
             self.lost = self.lost + 1 if energy > LOST * seen.get("validation_blind", math.inf) else 0
-        if share >= 0.5 and math.isfinite(score) and (self.best is None or score < self.best["score"]):
+        least = min(score, self.best["score"]) if self.best else score
+        if share >= 0.5 and math.isfinite(score) and score <= (1 + ALIKE) * least:
             weights = {name: tensor.clone() for name, tensor in self.trainer.averaged.state_dict().items()}
-            self.best = {"score": score, "images": self.trainer.images, "weights": weights}
+            self.best = {"score": least, "images": self.trainer.images, "weights": weights}
         return seen
 
     def _save(self, report, finished=False):
