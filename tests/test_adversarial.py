@@ -21,11 +21,12 @@ def batch():
     return torch.randn(BATCH, 3, 32, 32, generator=random), torch.randn(BATCH, 2, generator=random)
 
 
-def largest_gradients(monkeypatch, score_weight):
-    """Return the largest gradients of the neighbours and of the galaxy after a step without a photometric critic."""
-    monkeypatch.setattr(adversarial, "PHOTOMETRIC_WEIGHT", 0.0)
+def largest_gradients(monkeypatch, score_weight, photometric_weight=0.0, images=0):
+    """Return the largest gradients of the neighbours and of the galaxy after a step."""
+    monkeypatch.setattr(adversarial, "PHOTOMETRIC_WEIGHT", photometric_weight)
     monkeypatch.setattr(adversarial, "SCORE_WEIGHT", score_weight)
     trainer, (flux, conditions) = trainer_of(), batch()
+    trainer.images = images
     unit, point = np.ones(3, dtype=np.float32), np.eye(5, dtype=np.float32)[2]
     correlation = np.stack([point[:, None] * point] * 3)
     trainer.start_from(flux, conditions, [True, True], unit, 0.5 * unit, correlation, 1e-4 * np.eye(3), 1e-12 * unit)
@@ -67,3 +68,9 @@ def test_the_photometric_critic_counts_less_the_longer_it_has_looked():
         trainer.images = images
         trainer.step(*batch(), 0.5)
         assert trainer.photometric_weight == pytest.approx(share * full)
+
+
+def test_so_it_teaches_less(monkeypatch):
+    first, _ = largest_gradients(monkeypatch, 0.0, 0.1)
+    late, _ = largest_gradients(monkeypatch, 0.0, 0.1, 1000 * adversarial.FULL_WEIGHT_IMAGES)
+    assert 0 < late < 0.1 * first

@@ -12,6 +12,7 @@ from galaxycgan.context import Context
 from galaxycgan.models.device import deterministic
 from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.painter import Painter
+from galaxycgan.training import adversarial
 from galaxycgan.training.adversarial import Settings, Trainer
 from galaxycgan.training.gan import train_gan
 
@@ -30,7 +31,8 @@ def repeatable():
 
 
 @pytest.mark.parametrize("disturbance", [0.0, 1.0])
-def test_recorded_steps_make_the_same_weights_as_steps_as_written(repeatable, disturbance):
+def test_recorded_steps_make_the_same_weights_as_steps_as_written(repeatable, disturbance, monkeypatch):
+    monkeypatch.setattr(adversarial, "FULL_WEIGHT_IMAGES", 64)  # a weight that changes from step to step
     batch, states = 16, []
     for recorded in (True, False):
         settings = Settings(batch, 6e-4, 0.3, 1, disturbance)

@@ -154,3 +154,15 @@ def test_a_line_of_a_log_that_was_cut_short_spoils_no_other(tmp_path):
     assert [record["images"] for record in read_records(log)] == [1, 3, 4]
     keep_records(log, "images", 3)
     assert log.read_text() == '{"images": 1}\n{"images": 3}\n'
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_property_that_real_galaxies_do_not_show_leaves_the_others_to_choose():
+    shape, random = NetworkShape.preset("tiny", 2, 32, 2), torch.Generator().manual_seed(3)
+    real = torch.zeros(20, 2, 32, 32)
+    real[:, :, 12:20, 12:20] = 5 + torch.rand(20, 2, 8, 8, generator=random)  # on a sky without noise
+    photometer = Photometer(2, 32)
+    photometer.standardise_on(real)
+    score = Validation(real, torch.randn(20, 2), photometer, torch.ones(2, 1, 1), ("g", "i"), torch.float32)
+    with torch.no_grad():
+        assert np.isfinite(list(score(Generator(shape)).values())).all()

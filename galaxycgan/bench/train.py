@@ -59,7 +59,7 @@ def bench_train(config, context, folder):
     batches = (config.batch, *GPU_BATCHES) if device.type == "cuda" else (config.batch,)
     for batch in batches:
         context.check()
-        trainer = Trainer(shape, Settings(batch, 6e-4, 0.3, config.seed), device, dtype)
+        trainer = Trainer(shape, Settings(batch, 6e-4, 1.0, config.seed), device, dtype)
         trainer.response.slope.fill_(1.0)  # as of labels that galaxies follow
         name = f"train_gan --preset {config.preset}, batch {batch}"
         row, trainer.recorder = _row(name, trainer, batch, device, config.repeat), None

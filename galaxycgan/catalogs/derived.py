@@ -20,7 +20,7 @@ HINT = "give another --out, or --overwrite"
 def open_sound(path):
     """Open a store whose ids, table and split are sound: what is made from it gets checksums that look as good as new.
 
-    Images are too many to be read for that alone.
+    Images are too many to be read for that alone: `CheckedImages` looks at them where all are read anyway.
 
     Returns
     -------

@@ -134,7 +134,8 @@ class Trainer:
 
         # As the loss does, these look at bright and faint pixels alike.
         def paints(call):
-            return arcsinh(call(latent, conditions, apart=True)[0]).square().mean()
+            flux, _, surroundings = call(latent, conditions, apart=True)
+            return (arcsinh(flux) + arcsinh(surroundings)).square().mean()
 
         def judges(call, images=seen):
             return call(*images, conditions[: len(images[0])]).square().mean()
@@ -321,7 +322,7 @@ class Trainer:
 
 
 def _fixed(image, part):
-    """Return an image whose gradients don't reach a part of it."""
+    """Return an image whose gradients don't reach a part of it, but through the photon noise, which hardly counts."""
     return image - (part - part.detach())
 
 

@@ -15,7 +15,7 @@ from galaxycgan.training.names import CHECKPOINT
 from galaxycgan.training.sampler import Sampler
 
 RECORD_EVERY_IMAGES = 2048
-#: So often in a run the generator is looked at; of the ticks in the second half the best is released.
+#: So often in a run the generator is looked at; of the ticks in the second half the best is released, see `ALIKE`.
 TICKS = 20
 #: Of scores that differ by no more than this share the latest counts: the rate falls towards the end.
 ALIKE = 0.005
