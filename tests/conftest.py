@@ -35,6 +35,30 @@ class StopAfter:
         return self.looks < 0
 
 
+def tiny_batch():
+    """Return a batch of eight noise images [8, 3, 32, 32] in flux units, and standardised labels [8, 2]."""
+    import torch
+
+    random = torch.Generator().manual_seed(1)
+    return torch.randn(8, 3, 32, 32, generator=random), torch.randn(8, 2, generator=random)
+
+
+def tiny_trainer(disturbance=0.0, gain=0.01):
+    """Return a trainer of the smallest networks, its scales taken from `tiny_batch`, photon noise of this gain."""
+    import torch
+
+    from galaxycgan.models.generator import NetworkShape
+    from galaxycgan.training.adversarial import Settings, Trainer
+
+    settings = Settings(batch=8, lr=6e-4, gamma=0.3, seed=5, disturbance=disturbance)
+    trainer = Trainer(NetworkShape.preset("tiny", 3, 32, 2), settings, torch.device("cpu"), torch.float32)
+    flux, conditions = tiny_batch()
+    unit, point = np.ones(3, dtype=np.float32), np.eye(5, dtype=np.float32)[2]
+    correlation = np.stack([point[:, None] * point] * 3)
+    trainer.start_from(flux, conditions, [True, True], unit, 0.5 * unit, correlation, 1e-4 * np.eye(3), gain * unit)
+    return trainer
+
+
 def train_with_stops(options, looks):
     """Train a GAN, stopped after so many looks each time and started again, to its end."""
     from galaxycgan.training.gan import train_gan

@@ -1,36 +1,20 @@
 """Who teaches what: the image critic the galaxy, photometry what stands around it as well."""
 
-import numpy as np
 import pytest
 import torch
+from conftest import tiny_batch, tiny_trainer
 
-from galaxycgan.models.generator import NetworkShape
+from galaxycgan.models.generator import Generator, NetworkShape
 from galaxycgan.training import adversarial
-from galaxycgan.training.adversarial import Settings, Trainer
-
-BATCH = 8
-
-
-def trainer_of(n_bands=3, size=32):
-    shape = NetworkShape.preset("tiny", n_bands, size, 2)
-    return Trainer(shape, Settings(BATCH, 6e-4, 0.3, 5), torch.device("cpu"), torch.float32)
-
-
-def batch():
-    random = torch.Generator().manual_seed(1)
-    return torch.randn(BATCH, 3, 32, 32, generator=random), torch.randn(BATCH, 2, generator=random)
 
 
 def largest_gradients(monkeypatch, score_weight, photometric_weight=0.0, images=0):
     """Return the largest gradients of the neighbours and of the galaxy after a step."""
     monkeypatch.setattr(adversarial, "PHOTOMETRIC_WEIGHT", photometric_weight)
     monkeypatch.setattr(adversarial, "SCORE_WEIGHT", score_weight)
-    trainer, (flux, conditions) = trainer_of(), batch()
+    trainer = tiny_trainer(gain=1e-12)  # photon noise passes a little on
     trainer.images = images
-    unit, point = np.ones(3, dtype=np.float32), np.eye(5, dtype=np.float32)[2]
-    correlation = np.stack([point[:, None] * point] * 3)
-    trainer.start_from(flux, conditions, [True, True], unit, 0.5 * unit, correlation, 1e-4 * np.eye(3), 1e-12 * unit)
-    trainer.step(flux, conditions, 0.0)
+    trainer.step(*tiny_batch(), 0.0)
     parts = trainer.generator.neighbours, trainer.generator.start
     return [max(float(weight.grad.abs().max()) for weight in part.parameters()) for part in parts]
 
@@ -49,9 +33,9 @@ def test_the_energy_score_does(monkeypatch):
 
 @pytest.mark.parametrize("size", [32, 50])
 def test_the_surroundings_are_a_part_of_the_image(size):
-    generator, random = trainer_of(2, size).generator, torch.Generator().manual_seed(2)
-    latent = torch.randn(BATCH, generator.shape.latent_size, generator=random)
-    conditions = torch.randn(BATCH, 2, generator=random)
+    generator, random = Generator(NetworkShape.preset("tiny", 2, size, 2)), torch.Generator().manual_seed(2)
+    latent = torch.randn(8, generator.shape.latent_size, generator=random)
+    conditions = torch.randn(8, 2, generator=random)
     with torch.no_grad():
         flux, depth, around = generator(latent, conditions, apart=True)
         assert torch.equal(flux, generator(latent, conditions)[0])
@@ -63,10 +47,10 @@ def test_the_surroundings_are_a_part_of_the_image(size):
 
 
 def test_the_photometric_critic_counts_less_the_longer_it_has_looked():
-    trainer, full = trainer_of(), adversarial.PHOTOMETRIC_WEIGHT
+    trainer, full = tiny_trainer(), adversarial.PHOTOMETRIC_WEIGHT
     for images, share in ((0, 1.0), (adversarial.FULL_WEIGHT_IMAGES, 1.0), (4 * adversarial.FULL_WEIGHT_IMAGES, 0.25)):
         trainer.images = images
-        trainer.step(*batch(), 0.5)
+        trainer.step(*tiny_batch(), 0.5)
         assert trainer.photometric_weight == pytest.approx(share * full)
 
 

@@ -1,32 +1,10 @@
 """What critics of few galaxies see: disturbed alike on both sides, never in brightness, colour or size."""
 
-import numpy as np
 import pytest
 import torch
+from conftest import tiny_batch, tiny_trainer
 
-from galaxycgan.models.generator import NetworkShape
 from galaxycgan.training import augmentation
-from galaxycgan.training.adversarial import Settings, Trainer
-
-CPU = torch.device("cpu")
-SHAPE = NetworkShape.preset("tiny", 3, 32, 2)
-BATCH = 8
-
-
-def trainer_of(disturbance):
-    trainer = Trainer(SHAPE, Settings(BATCH, 6e-4, 0.3, 5, disturbance), CPU, torch.float32)
-    flux, conditions = batch()
-    unit = np.ones(3, dtype=np.float32)
-    noise = np.eye(5, dtype=np.float32)[2][:, None] * np.eye(5, dtype=np.float32)[2]
-    trainer.start_from(
-        flux, conditions, [True, True], unit, 0.5 * unit, np.stack([noise] * 3), 1e-4 * np.eye(3), 0.01 * unit
-    )
-    return trainer
-
-
-def batch():
-    random = torch.Generator().manual_seed(1)
-    return torch.randn(BATCH, 3, 32, 32, generator=random), torch.randn(BATCH, 2, generator=random)
 
 
 def test_few_galaxies_need_it_and_enough_do_not():
@@ -62,15 +40,15 @@ def test_shifts_reach_three_pixels_both_ways_and_belong_to_the_batch():
 def test_critics_alone_are_told_of_it_and_the_energy_score_is_of_the_galaxies_as_they_are(monkeypatch):
     seen = {}
     for amount in (0.0, 1.0):
-        trainer = trainer_of(amount)
+        trainer = tiny_trainer(amount)
         critic = trainer.critic.forward
         told = []
         monkeypatch.setattr(
             trainer.critic, "forward", lambda *parts, critic=critic, told=told: told.append(parts) or critic(*parts)
         )
-        report = trainer.step(*batch(), 0.0)
+        report = trainer.step(*tiny_batch(), 0.0)
         seen[amount] = told, float(report["energy_score"])
-    flux, conditions = batch()
+    flux, conditions = tiny_batch()
     assert seen[0.0][1] == seen[1.0][1]
     (plain, *_), (disturbed, *_) = (seen[amount][0] for amount in (0.0, 1.0))
     assert torch.equal(plain[2], torch.cat([conditions, conditions]))
@@ -80,8 +58,8 @@ def test_critics_alone_are_told_of_it_and_the_energy_score_is_of_the_galaxies_as
 
 
 def test_a_step_that_is_disturbed_teaches_both_networks():
-    trainer = trainer_of(1.0)
+    trainer = tiny_trainer(1.0)
     before = {name: [p.clone() for p in getattr(trainer, name).parameters()] for name in ("generator", "critic")}
-    trainer.step(*batch(), 0.0)
+    trainer.step(*tiny_batch(), 0.0)
     for name, old in before.items():
         assert any(not torch.equal(p, q) for p, q in zip(getattr(trainer, name).parameters(), old, strict=True))

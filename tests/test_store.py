@@ -326,7 +326,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_verify_finds_damage(survey_store, tmp_path, command, damage, monkeypatch):
-    monkeypatch.setattr(verify, "PIECE_BYTES", 1000)  # some rows of the table
+    monkeypatch.setattr(verify, "CHUNK_BYTES", 1000)  # some rows of the table
     spoil, finding = DAMAGE[damage]
     path = tmp_path / "s.h5"
     shutil.copy(survey_store, path)

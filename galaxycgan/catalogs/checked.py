@@ -9,6 +9,11 @@ import numpy as np
 from galaxycgan.errors import UserError
 
 
+def damaged(path, problems):
+    """Return the `UserError` of a store with such problems, a list of short sentences."""
+    return UserError(f"{path}: damaged store ({'; '.join(problems)}); make it again or restore a copy")
+
+
 class CheckedImages:
     """One dataset of images, read once from the first row to the last; a context manager.
 
@@ -65,9 +70,7 @@ class CheckedImages:
     def require_intact(self):
         """Read what is left; raise `UserError` where images are not those that the store was written with."""
         if not self.is_intact():
-            raise UserError(
-                f"{self.store.path}: damaged store ({self.name}: wrong checksum); make it again or restore a copy"
-            )
+            raise damaged(self.store.path, [f"{self.name}: wrong checksum"])
 
     def _wait(self):
         if self._pending is not None:

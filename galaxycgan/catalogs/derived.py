@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from galaxycgan import __version__
+from galaxycgan.catalogs.checked import damaged
 from galaxycgan.catalogs.columns import PlainColumn
 from galaxycgan.catalogs.header import NO_SPLIT
 from galaxycgan.catalogs.report import split_report
@@ -30,7 +31,7 @@ def open_sound(path):
     with store.open() as file:
         problems = table_problems(store, file)
     if problems:
-        raise UserError(f"{path}: damaged store ({'; '.join(problems)}); make it again or restore a copy")
+        raise damaged(path, problems)
     return store
 
 

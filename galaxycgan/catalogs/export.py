@@ -104,9 +104,6 @@ def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwr
         if not store.size:  # a catalog without images
             images, names = "none", []
         primary = _primary(store, images, images_per_file)
-        for name in names if images == "stamps" else []:
-            with CheckedImages(store, name) as checked:
-                checked.require_intact()
         if out.exists() and overwrite is not True:
             if _same_source(out, primary, overwrite == "others"):
                 return False
@@ -114,6 +111,9 @@ def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwr
                 raise UserError(f"{out}: is there already; give another name, or --overwrite")
         if images == "files":
             _write_image_files(store, out, names, images_per_file)
+        for name in names if images == "stamps" else []:
+            with CheckedImages(store, name) as checked:
+                checked.require_intact()
         with contextlib.nullcontext(ahead.file) if ahead else _new_file(out) as file:
             file.seek(0)
             write_hdu(file, primary, [], store.created)

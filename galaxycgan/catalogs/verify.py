@@ -9,7 +9,7 @@ from astropy.io import fits
 from galaxycgan.catalogs.checked import CheckedImages
 from galaxycgan.catalogs.fits import list_hdus
 from galaxycgan.catalogs.hdf5 import HDF5_MAGIC
-from galaxycgan.catalogs.store import NO_SPLIT, PIECE_BYTES, GalaxyStore, find_store, split_of
+from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, find_store, split_of
 from galaxycgan.errors import UserError, first_few
 
 CHUNK_BYTES = 8 << 20
@@ -103,10 +103,16 @@ def table_problems(store, file):
 
 def _sha256(dataset):
     """Return the checksum of a dataset, read piece by piece: tables may be larger than memory."""
-    digest, step = hashlib.sha256(), max(1, PIECE_BYTES // max(1, dataset.dtype.itemsize))
-    for rows in (slice(k, k + step) for k in range(0, len(dataset), step)) if dataset.shape else [()]:
+    digest = hashlib.sha256()
+    for rows in _chunks(dataset) if dataset.shape else [()]:
         digest.update(np.ascontiguousarray(dataset[rows]))
     return digest.hexdigest()
+
+
+def _chunks(dataset):
+    """Return slices of a dataset's rows, `CHUNK_BYTES` each; one row at least."""
+    step = max(1, CHUNK_BYTES // max(1, dataset.nbytes // max(1, len(dataset))))
+    return [slice(start, start + step) for start in range(0, len(dataset), step)]
 
 
 def _image_problems(store, file, name):
@@ -264,11 +270,10 @@ def _dataset_differences(name, a, b):
     if a.dtype != b.dtype:
         return [f"dataset {name}: type {a.dtype} and {b.dtype}"]
     rows = []
-    step = max(1, CHUNK_BYTES // max(1, a.nbytes // max(1, len(a))))
-    for start in range(0, len(a), step):
-        one, two = (np.ascontiguousarray(data[start : start + step]) for data in (a, b))
+    for chunk in _chunks(a):
+        one, two = (np.ascontiguousarray(data[chunk]) for data in (a, b))
         bytes_one, bytes_two = (piece.reshape(len(piece), -1).view("u1") for piece in (one, two))
-        rows.append(start + np.flatnonzero((bytes_one != bytes_two).any(axis=1)))
+        rows.append(chunk.start + np.flatnonzero((bytes_one != bytes_two).any(axis=1)))
     rows = np.concatenate(rows) if rows else np.zeros(0, int)
     return [f"dataset {name}: {len(rows):,} of {len(a):,} rows, first {rows[0]}"] if len(rows) else []
 

@@ -232,26 +232,27 @@ class Trainer:
 
     def _learn(self, kind, flux, conditions, latent, white, *disturbance):
         """Change the networks' weights by one step of a `_kind`; return its report."""
-        penalise, column = kind
+        (penalise, column), n = kind, len(flux)
         real = self.critic.observe(flux)
         with autocast(self.device, self.dtype):
-            made = self.generator(latent, conditions.repeat(GALAXIES_PER_LABEL, 1), apart=True)
-        noiseless, depth, surroundings = made
-        observed, n = self.generator.observe(noiseless, depth, white), len(flux)
+            every = conditions.repeat(GALAXIES_PER_LABEL, 1)
+            noiseless, depth, surroundings = self.generator(latent, every, apart=True)
+        observed = self.generator.observe(noiseless, depth, white)
         both_measured = self.photometer(observed)
         # The image critic teaches the galaxy alone. What stands around it is another in each stamp: the critic soon
         # knows the real ones by heart, and has all others fade. Photometry, blind to places, teaches those.
         fake = [self.critic.stretched(_fixed(observed[:n], surroundings[:n])), both_measured[:n]]
         measured, told = real[1], conditions
         if disturbance:
+            deviates, shift = disturbance
             amount = self.settings.disturbance
-            real, fake, told = augmentation.both_disturbed(real, fake, conditions, *disturbance, amount)
+            real, fake, told = augmentation.both_disturbed(real, fake, conditions, deviates, amount, shift)
         report, real_scores = self._critic_step(real, [part.detach() for part in fake], told, penalise)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
         energy = energy_score(measured.detach(), *both_measured.chunk(GALAXIES_PER_LABEL))
         report["energy_score"], further = energy.detach(), SCORE_WEIGHT * energy
         if column >= 0:
-            disobeyed = self._disobedience(latent[: len(flux)], conditions, noiseless[: len(flux)], column)
+            disobeyed = self._disobedience(latent[:n], conditions, noiseless[:n], column)
             further = further + RESPONSE_WEIGHT * disobeyed
         return report | self._generator_step(fake, real_scores, told, further)
 

@@ -69,7 +69,7 @@ def deviates_of(n_pixels, n_features, n_conditions):
     return n_pixels + n_features + SHARES + n_conditions
 
 
-def both_disturbed(real, fake, conditions, deviates, shift, amount):
+def both_disturbed(real, fake, conditions, deviates, amount, shift):
     """Disturb what the critics see of real and generated galaxies, and the labels that they are told of both.
 
     Parameters
@@ -80,7 +80,7 @@ def both_disturbed(real, fake, conditions, deviates, shift, amount):
         Standardised.
     deviates : tensor [2 n, `deviates_of`]
         Standard normal.
-    shift, amount
+    amount, shift
         See `disturbed`.
 
     Returns

@@ -134,7 +134,7 @@ class Loop:
         energy = seen.get("validation", math.nan)
         # Both in standard deviations: how well galaxies fit their labels, and how they are distributed. The first alone
         # hardly changes once labels are obeyed, and chose generators whose rate had not fallen yet.
-        score = float(energy + seen.get("validation_w1", math.nan))
+        score = energy + seen.get("validation_w1", math.nan)
         if self.trainer.stops_when_lost and self.trainer.images >= LOST_IMAGES:
             self.lost = self.lost + 1 if energy > LOST * seen.get("validation_blind", math.inf) else 0
         least = min(score, self.best["score"]) if self.best else score
