@@ -168,6 +168,16 @@ def test_features_of_like_sets_are_dense_covered_and_not_told_apart(space):
     assert features.memorisation(*away)["ratio"] == pytest.approx(1, abs=0.1)
 
 
+def test_density_of_larger_sets_is_the_mean_over_their_thousands():
+    random = np.random.default_rng(0)
+    real, other = (random.normal(size=(2400, 4)) for _ in range(2))
+    whole, one = features.mean_density_and_coverage, features.density_and_coverage
+    assert whole(real[:1999], other[:1500]) == one(real[:1000], other[:1000])
+    assert whole(real[:900], other[:800]) == one(real[:900], other[:800])
+    halves = [[each[:1000], each[1000:2000]] for each in (real, other)]
+    assert whole(real, other) == pytest.approx(np.mean([one(a, b) for a in halves[0] for b in halves[1]], axis=0))
+
+
 def test_copies_a_missing_mode_and_a_wrong_kind_each_leave_their_floor(space):
     train, real, other = (space(galaxies(400, seed)[0]) for seed in (1, 2, 3))
     copies = train + np.random.default_rng(0).normal(0, 0.01, train.shape)
@@ -327,9 +337,9 @@ def test_the_order_of_a_catalog_is_nothing_that_tells_it_from_real_galaxies():
     real, same, other = (random.normal(size=(400, 4)) for _ in range(3))
     ordered = same[np.argsort(same[:, 0])]
     short = random.normal(size=(150, 4))
-    picked = _some((real, ordered, other), np.random.default_rng(1))
+    picked = _some((real, ordered, other), 1000, np.random.default_rng(1))
     assert [len(each) for each in picked] == [400] * 3
-    few = _some((real, short, ordered), np.random.default_rng(1))
+    few = _some((real, short, ordered), 1000, np.random.default_rng(1))
     assert [len(each) for each in few] == [150] * 3
     assert np.mean(few[2][:, 0]) == pytest.approx(0, abs=0.2)  # not the 150 with the least
     assert features.two_sample_accuracy(few[0], few[2]) < 0.65

@@ -5,6 +5,8 @@ whitened, is the space in which neighbours are counted. No weights are downloade
 little about galaxies.
 """
 
+import itertools
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,8 +19,8 @@ from galaxycgan.models.device import autocast, choose_precision, one_thread
 FEATURES, COMPONENTS = 96, 32
 STEPS, BATCH, RATE = 600, 64, 2e-3
 NEIGHBOURS = 5
-#: Galaxies of each kind that are compared.
-COMPARED = 1000
+#: Galaxies of each kind that are compared: neighbours are the nearer the more there are. Of twice as many all take part.
+COMPARED, PIECES = 1000, 2
 FOLDS = 5
 CPU = torch.device("cpu")
 
@@ -134,6 +136,25 @@ def density_and_coverage(real, synthetic, k=NEIGHBOURS):
     distance = np.sqrt(np.maximum(_squared_distances(real, synthetic), 0))
     inside = distance < radius[:, None]
     return float(inside.sum() / (k * len(synthetic))), float(inside.any(1).mean())
+
+
+def mean_density_and_coverage(real, synthetic):
+    """Return density and coverage of `COMPARED` galaxies of each kind: the mean over pairs of such pieces of larger sets.
+
+    Which real galaxies make the thousand scatters the density by 0.03.
+
+    Parameters
+    ----------
+    real, synthetic : array [n, component], [m, component]
+    """
+    pairs = itertools.product(*(_pieces(each) for each in (real, synthetic)))
+    return tuple(np.mean([density_and_coverage(*pair) for pair in pairs], 0).tolist())
+
+
+def _pieces(rows):
+    """Return the rows in as many parts of `COMPARED` as there are, at most `PIECES`; fewer rows as they are."""
+    n = min(max(len(rows) // COMPARED, 1), PIECES)
+    return np.split(rows[: n * COMPARED], n)
 
 
 def _squared_distances(a, b):

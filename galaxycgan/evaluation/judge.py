@@ -246,13 +246,13 @@ def _judge_features(out, sets, flux_unit_njy, random, check):
         return
     space = features.FeatureSpace(sets.teachers.images, sets.teachers.labels, flux_unit_njy, check)
     whole = {name: space(galaxies.images) for name, galaxies in sets.compared.items()}
-    real, synthetic, other = _some(whole.values(), random)
+    picked = real, synthetic, other = _some(whole.values(), features.PIECES * features.COMPARED, random)
 
     def spread(a, b):
-        return dict(zip(("density", "coverage"), features.density_and_coverage(a, b), strict=True))
+        return dict(zip(("density", "coverage"), features.mean_density_and_coverage(a, b), strict=True))
 
     out.metrics |= compare(spread, real, synthetic, other, random, FEATURE_DRAWS, check)
-    out.metrics["two_sample_accuracy"] = _told_apart(real, synthetic, other, check)
+    out.metrics["two_sample_accuracy"] = _told_apart(*(each[: features.COMPARED] for each in picked), check)
     if sets.training is None:
         out.left_out["memorisation"] = "the galaxies that the generator learned from are not at hand"
         return
@@ -266,9 +266,9 @@ def _judge_features(out, sets, flux_unit_njy, random, check):
     out.neighbours = {"distance": away, "nearest": near["synthetic"][1]}
 
 
-def _some(whole, random):
+def _some(whole, most, random):
     """Return as many features of each set, in no order; of sets as long as each other the same rows: equal labels."""
-    n = min(features.COMPARED, *map(len, whole))
+    n = min(most, *map(len, whole))
     picks = {size: random.permutation(size)[:n] for size in sorted(set(map(len, whole)))}
     return [each[picks[len(each)]] for each in whole]
 
