@@ -115,6 +115,23 @@ def dispatch(plan, how):
     return 0
 
 
+def pipeline(options, context):
+    """Run a pipeline here and now, one stage after the other.
+
+    Parameters
+    ----------
+    options : config.Pipeline
+    context : Context
+
+    Raises
+    ------
+    UserError
+        For a mistake in the recipe, or where a stage fails.
+    """
+    if code := dispatch(read_pipeline(options, ""), config.Submit(cluster="debug")):
+        raise SystemExit(code)
+
+
 def choose_cluster(name, clusters=""):
     """Return the cluster that a name means, and for `auto` why, as words to put behind it."""
     if name in ("local", "debug"):

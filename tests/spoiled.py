@@ -17,9 +17,9 @@ from galaxycgan.evaluation import features
 from galaxycgan.evaluation import judge as judging
 from galaxycgan.evaluation.goals import excess, off_floor
 from galaxycgan.evaluation.judge import Galaxies, Sets, judge
-from galaxycgan.mock import draw_objects, measured
-from galaxycgan.mock_population import BANDS
-from galaxycgan.mock_render import FourierGrid, Renderer, Sky, add_noise, draw_light, draw_pool
+from galaxycgan.mock.population import BANDS
+from galaxycgan.mock.render import FourierGrid, Renderer, Sky, add_noise, draw_light, draw_pool
+from galaxycgan.mock.survey import draw_objects, measured
 from galaxycgan.randomness import generator
 
 COLUMNS = ("photo_z", "log_mass")

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from galaxycgan import mock
 from galaxycgan.config import Mock
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY
 from galaxycgan.images.stretch import hsc_asinh_to_njy
-from galaxycgan.mock_population import (
+from galaxycgan.mock.population import (
     BANDS,
     Galaxies,
     I,
@@ -25,7 +24,7 @@ from galaxycgan.mock_population import (
     mass_function,
     template_mags,
 )
-from galaxycgan.mock_render import (
+from galaxycgan.mock.render import (
     MOFFAT_BETA,
     PIXEL_SCALE_ARCSEC,
     FourierGrid,
@@ -36,6 +35,7 @@ from galaxycgan.mock_render import (
     draw_neighbours,
     flux_njy,
 )
+from galaxycgan.mock.survey import draw_objects, make_survey, measured
 
 FILES = ("HSC_ids.npy", "images.small.npy", "2018_02_23-all_objects.csv", "truth.csv")
 COLUMNS = "COSMOS_id,HSC_id,ra,dec,photo_z,log_mass,gcmodel_mag,rcmodel_mag,icmodel_mag,sep,selected"
@@ -43,9 +43,7 @@ COLUMNS = "COSMOS_id,HSC_id,ra,dec,photo_z,log_mass,gcmodel_mag,rcmodel_mag,icmo
 
 def survey(out, **options):
     """Make a survey and return its directory."""
-    mock.make_survey(
-        Mock(**{"out": str(out), "n": 60, "workers": 1, **options}), Context(created="2026-01-01T00:00:00Z")
-    )
+    make_survey(Mock(**{"out": str(out), "n": 60, "workers": 1, **options}), Context(created="2026-01-01T00:00:00Z"))
     return Path(out)
 
 
@@ -138,7 +136,7 @@ def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path):
 
 def test_galaxies_of_two_mocks_have_different_ids():
     """A classifier of one is tested on the other: ids that both have would count as seen."""
-    ids = [mock.draw_objects(Mock(n=10_000, seed=seed), None).hsc_id for seed in (0, 1, 2, 2**63 - 1)]
+    ids = [draw_objects(Mock(n=10_000, seed=seed), None).hsc_id for seed in (0, 1, 2, 2**63 - 1)]
     assert len(np.unique(np.concatenate(ids))) == sum(map(len, ids))
 
 
@@ -166,7 +164,7 @@ def test_interrupted_mock_leaves_nothing(tmp_path):
     context = Context()
     context.stop.set()
     with pytest.raises(Interrupted):
-        mock.make_survey(Mock(out=str(tmp_path), n=40, workers=1), context)
+        make_survey(Mock(out=str(tmp_path), n=40, workers=1), context)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -213,7 +211,7 @@ def test_any_bands_and_sizes(tmp_path, bands, size):
 
 
 def test_dwarf_search_population_has_the_figures_of_the_2018_sample(dwarf_search):
-    photo_z, log_mass = mock.measured(dwarf_search, np.random.default_rng(0))
+    photo_z, log_mass = measured(dwarf_search, np.random.default_rng(0))
     dwarf = (log_mass > 8) & (log_mass < 9) & (photo_z < 0.15)
     assert 0.22 < photo_z.mean() < 0.28
     assert 8.6 < log_mass.mean() < 8.8

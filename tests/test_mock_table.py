@@ -10,13 +10,13 @@ import pytest
 from astropy.table import Table
 from scipy.stats import wasserstein_distance
 
-from galaxycgan import mock
 from galaxycgan.config import Mock
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.images.stretch import hsc_asinh_to_njy
-from galaxycgan.mock_population import BANDS, I, galaxy_properties, spectrum_mags
-from galaxycgan.mock_table import NAMES, complete, find_columns, fit_spectra, read_galaxies
+from galaxycgan.mock.population import BANDS, I_LIMIT, I, galaxy_properties, spectrum_mags
+from galaxycgan.mock.survey import make_survey
+from galaxycgan.mock.table import NAMES, complete, find_columns, fit_spectra, read_galaxies
 
 N = 40
 
@@ -55,7 +55,7 @@ def completed(path, columns="", seed=0, i_limit=23.2):
 def survey(out, table, **options):
     """Make a survey of a table and return its directory."""
     options = {"out": str(out), "table": str(table), "workers": 1, **options}
-    mock.make_survey(Mock(**options), Context(created="2026-01-01T00:00:00Z"))
+    make_survey(Mock(**options), Context(created="2026-01-01T00:00:00Z"))
     return Path(out)
 
 
@@ -386,7 +386,7 @@ def test_relations_agree_with_real_galaxies_down_to_their_limit(cosmos):
 
 
 def test_relations_agree_with_real_galaxies_at_the_default_limit(cosmos):
-    for name, (distance, scatter) in departures(cosmos, mock.I_LIMIT).items():
+    for name, (distance, scatter) in departures(cosmos, I_LIMIT).items():
         assert distance < 0.3 and 0.8 < scatter < 1.35, f"{name}: {distance:.2f}, {scatter:.2f}"
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.cutouts import Cutouts, open_source
+from galaxycgan.catalogs.cutout_source import open_source
+from galaxycgan.catalogs.cutouts import Cutouts
 from galaxycgan.catalogs.fits_table import check_width
 from galaxycgan.catalogs.matching import ROW_FATES, match, nearest_image, with_match
 from galaxycgan.catalogs.objects import find_objects

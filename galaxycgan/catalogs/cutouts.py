@@ -1,18 +1,14 @@
 """Where convert gets its images from, whatever the files look like: what a source tells and how it is read.
 
-Knows no catalog. `cutout_files` and `cutout_hdf5` have the sources that are more than one array.
+Knows no catalog and no file. The sources are in `cutout_files`, `cutout_hdf5` and `cutout_source`, which opens them.
 """
 
 import math
-import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.hdf5 import HDF5_MAGIC
-from galaxycgan.catalogs.readers import NpyFile, check_file
 from galaxycgan.errors import UserError
 from galaxycgan.files import file_record
 
@@ -132,52 +128,6 @@ class Cutouts:
     def columns(self):
         """Return {column: (array [n], unit or None, text)}."""
         return self.source.columns(self._bands, self.size)
-
-
-class NpyCutouts(CutoutSource):
-    """One npy file [n, band, y, x], memory-mapped. It tells nothing but its shape."""
-
-    def __init__(self, path):
-        self._array = NpyFile(path, "--images")
-        self.path, self.dtype, shape = Path(path), self._array.dtype, self._array.shape
-        check_pixels(path, self.dtype)
-        if len(shape) != 4:
-            raise UserError(f"{path}: images must be [n, band, y, x], these are {list(shape)}")
-        self.n, self.shape, self.told = shape[0], shape[1:], Told(pixels="hsc-asinh")
-
-    def rows(self, index, bands, size):
-        return rows_of_array(self._array, index, bands, size)
-
-
-def open_source(path, *, calibrate, scratch, context):
-    """Open a file or directory of cutouts of any known layout and check what can be told without reading all pixels.
-
-    Parameters
-    ----------
-    path : str or Path
-    calibrate : bool
-        Whether the pixels shall be scaled by what each image's own header tells (FITS).
-    scratch : Path
-        Directory for a temporary file, where compressed HDF5 has to be unpacked.
-    context : galaxycgan.context.Context
-
-    Returns
-    -------
-    CutoutSource
-    """
-    if os.path.isdir(path):
-        from galaxycgan.catalogs.cutout_files import open_directory
-
-        return open_directory(Path(path), calibrate, context)
-    with open(check_file(path, "--images"), "rb") as file:
-        start = file.read(len(HDF5_MAGIC))
-    if start == HDF5_MAGIC:
-        from galaxycgan.catalogs.cutout_hdf5 import open_hdf5_cutouts
-
-        return open_hdf5_cutouts(Path(path), scratch)
-    if start.startswith(b"SIMPLE"):
-        raise UserError(f"{path}: one FITS file; --images takes a directory of <HSC_id>-cutout-<filter>-*.fits")
-    return NpyCutouts(path)
 
 
 def central(length, size):

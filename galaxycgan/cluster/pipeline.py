@@ -23,25 +23,6 @@ OWN_KEYS = ("stage", "profile", "after", "array")
 SUFFIXES = {"convert": ".h5", "classify": ".fits"}
 
 
-def pipeline(options, context):
-    """Run a pipeline here and now, one stage after the other.
-
-    Parameters
-    ----------
-    options : config.Pipeline
-    context : Context
-
-    Raises
-    ------
-    UserError
-        For a mistake in the recipe, or where a stage fails.
-    """
-    from galaxycgan.submit import dispatch
-
-    if code := dispatch(read_pipeline(options, ""), config.Submit(cluster="debug")):
-        raise SystemExit(code)
-
-
 def read_pipeline(options, profile):
     """Read a recipe.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from galaxycgan import config
 from galaxycgan.checks import check_given, check_part
 from galaxycgan.cluster import marks
+from galaxycgan.config.classifier import STUDY_TEST
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.generation.names import CATALOG, shard_path
 from galaxycgan.resources import find, gan_directory
@@ -163,7 +164,7 @@ def inputs(stage, options, promised=()):
         elif path := _file(name, text, DEFAULTS.get(stage, {}).get(name)):
             found[name] = path
     if stage == "study":
-        check_given(options, "test", config.STUDY_TEST)
+        check_given(options, "test", STUDY_TEST)
     if stage == "convert" and not options.bands and options.images.endswith(".npy"):
         raise UserError("--bands is required, such as --bands g,r,i: nothing in the files tells the order of the bands")
     return found

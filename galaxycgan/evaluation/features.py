@@ -19,7 +19,7 @@ from galaxycgan.models.device import autocast, choose_precision, one_thread
 FEATURES, COMPONENTS = 96, 32
 STEPS, BATCH, RATE = 600, 64, 2e-3
 NEIGHBOURS = 5
-#: Galaxies of each kind that are compared: neighbours are the nearer the more there are. Of twice as many all take part.
+#: Galaxies of each kind that are compared at a time, as neighbours are the nearer the more there are; how many times.
 COMPARED, PIECES = 1000, 2
 FOLDS = 5
 CPU = torch.device("cpu")
@@ -139,9 +139,9 @@ def density_and_coverage(real, synthetic, k=NEIGHBOURS):
 
 
 def mean_density_and_coverage(real, synthetic):
-    """Return density and coverage of `COMPARED` galaxies of each kind: the mean over pairs of such pieces of larger sets.
+    """Return density and coverage of `COMPARED` galaxies of each kind, of larger sets the mean over such pieces.
 
-    Which real galaxies make the thousand scatters the density by 0.03.
+    Which real galaxies make one thousand scatters the density by 0.03.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from galaxycgan.config import SYNTHETIC_BESIDE
+from galaxycgan.config.classifier import SYNTHETIC_BESIDE
 from galaxycgan.evaluation import page
 from galaxycgan.evaluation.study_table import SMALL, WIDEST
 from galaxycgan.evaluation.style import SERIES, WIDTH_INCH, save_figure, style

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from galaxycgan.config import (
+from galaxycgan.config.classifier import (
     ALL_IMAGES,
     LEAST_EPOCHS,
     LEAST_FOR_EACH,

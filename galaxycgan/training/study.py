@@ -24,7 +24,8 @@ import numpy as np
 from galaxycgan.catalogs.portion import TRAIN, portion
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.checks import check_at_least, check_given, check_part
-from galaxycgan.config import AUGMENT, STUDY_TEST, TrainClassifier, TrainGan
+from galaxycgan.config import TrainClassifier, TrainGan
+from galaxycgan.config.classifier import AUGMENT, STUDY_TEST
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import scores
 from galaxycgan.evaluation.study_report import REPORT, TABLE, text_table, write_report

@@ -8,7 +8,7 @@ import numpy as np
 from galaxycgan.catalogs.table_files import read_raw
 from galaxycgan.catalogs.tables import numbers, parse_columns
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.mock_population import (
+from galaxycgan.mock.population import (
     BANDS,
     TEMPLATES,
     WAVELENGTH_NM,

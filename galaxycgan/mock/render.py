@@ -10,7 +10,7 @@ import scipy.fft
 
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY
 from galaxycgan.images.stretch import njy_to_hsc_asinh
-from galaxycgan.mock_population import BANDS, Galaxies, I, draw_population, draw_stars
+from galaxycgan.mock.population import BANDS, Galaxies, I, draw_population, draw_stars
 from galaxycgan.randomness import generator
 
 PIXEL_SCALE_ARCSEC = 0.168

@@ -1,7 +1,7 @@
 """The command `mock`: an HSC-like survey with known truth, in the files of a real one. Knows no store.
 
-What galaxies there are is in `mock_population`, what they look like in `mock_render`; here are ids, patches of the
-survey, the table with its repeated matches, and the files. Galaxies of a real table come from `mock_table`.
+What galaxies there are is in `population`, what they look like in `render`; here are ids, patches of the survey, the
+table with its repeated matches, and the files. Galaxies of a real table come from `table`.
 """
 
 import concurrent.futures
@@ -18,9 +18,9 @@ import pandas as pd
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, read_json, sha256_file, write_json
 from galaxycgan.images.bands import parse_bands
-from galaxycgan.mock_population import BANDS, I_LIMIT, Galaxies, I, draw_population
-from galaxycgan.mock_render import PATCHES, Renderer, draw_pool, render_in_worker, start_worker
-from galaxycgan.mock_table import complete, read_galaxies
+from galaxycgan.mock.population import BANDS, I_LIMIT, Galaxies, I, draw_population
+from galaxycgan.mock.render import PATCHES, Renderer, draw_pool, render_in_worker, start_worker
+from galaxycgan.mock.table import complete, read_galaxies
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.randomness import generator
 

@@ -1,0 +1,56 @@
+"""Every command and its options, as frozen dataclasses. Standard library only, so that --help and --dry-run are quick.
+
+A command is one dataclass: its docstring is its help, its fields are its options. `COMMANDS` maps the command's name to
+the dataclass and to the function that does it, which is imported only when it runs and is called as
+``function(config, context)``.
+"""
+
+import importlib
+
+from galaxycgan.config.catalogs import Convert, Export, Info, Merge, Mock, Select, Verify
+from galaxycgan.config.classifier import Classify, Study, TrainClassifier
+from galaxycgan.config.cluster import Cancel, Logs, Pipeline, Status, Submit  # noqa: F401 (the other door's)
+from galaxycgan.config.evaluation import Bench, Compare, Evaluate
+from galaxycgan.config.gan import Generate, Inject, Regenerate, TrainGan
+
+#: name -> (options, "module:function")
+COMMANDS = {
+    "mock": (Mock, "galaxycgan.mock.survey:make_survey"),
+    "convert": (Convert, "galaxycgan.catalogs.convert:convert"),
+    "info": (Info, "galaxycgan.catalogs.info:info"),
+    "verify": (Verify, "galaxycgan.catalogs.verify:verify"),
+    "merge": (Merge, "galaxycgan.catalogs.merge:merge"),
+    "select": (Select, "galaxycgan.catalogs.select:select"),
+    "export": (Export, "galaxycgan.catalogs.export:export"),
+    "train_gan": (TrainGan, "galaxycgan.training.gan:train_gan"),
+    "generate": (Generate, "galaxycgan.generation.job:generate"),
+    "regenerate": (Regenerate, "galaxycgan.generation.regenerate:regenerate"),
+    "inject": (Inject, "galaxycgan.generation.inject:inject"),
+    "train_classifier": (TrainClassifier, "galaxycgan.training.classifier:train_classifier"),
+    "study": (Study, "galaxycgan.training.study:study"),
+    "classify": (Classify, "galaxycgan.generation.classify:classify"),
+    "evaluate": (Evaluate, "galaxycgan.evaluation.job:evaluate"),
+    "compare": (Compare, "galaxycgan.evaluation.compare:compare_runs"),
+    "bench": (Bench, "galaxycgan.bench.job:bench"),
+    "status": (Status, "galaxycgan.cluster.status:status"),
+    "logs": (Logs, "galaxycgan.cluster.status:logs"),
+    "cancel": (Cancel, "galaxycgan.cluster.status:cancel"),
+    "pipeline": (Pipeline, "galaxycgan.submit:pipeline"),
+}
+
+#: The commands that `galaxycgan.submit` dispatches, with the option that names the directory of each one's result.
+STAGES = {
+    "convert": "out",
+    "train_gan": "run",
+    "generate": "out",
+    "train_classifier": "run",
+    "study": "run",
+    "classify": "out",
+    "evaluate": "out",
+}
+
+
+def load(name):
+    """Import and return the function that does a command."""
+    module, _, function = COMMANDS[name][1].partition(":")
+    return getattr(importlib.import_module(module), function)
