@@ -24,7 +24,7 @@ from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.release import load_generator
 from galaxycgan.training.adversarial import PENALTY_EVERY, Settings, Trainer
 from galaxycgan.training.checkpoint import load_checkpoint
-from galaxycgan.training.gan import train_gan
+from galaxycgan.training.gan import RECIPES, train_gan
 
 CPU = torch.device("cpu")
 COMPILE = Trainer.compile
@@ -120,6 +120,20 @@ def test_other_options_in_the_same_run_are_refused(options):
     with pytest.raises(UserError, match="another lr .*--overwrite"):
         train_gan(dataclasses.replace(options, lr=1e-3), Context())
     train_gan(dataclasses.replace(options, lr=1e-3, overwrite=True), Context())
+
+
+def test_a_run_goes_on_by_its_own_recipe_alone_but_stays_finished(options, monkeypatch, capsys):
+    with pytest.raises(Interrupted):
+        train_gan(options, Context(stop=StopAfter(3)))
+    with monkeypatch.context() as later:
+        later.setitem(RECIPES, "relativistic", RECIPES["relativistic"] + 1)
+        with pytest.raises(UserError, match="another recipe .*--overwrite"):
+            train_gan(options, Context())
+    train_gan(options, Context())
+    monkeypatch.setitem(RECIPES, "relativistic", RECIPES["relativistic"] + 1)
+    capsys.readouterr()
+    train_gan(options, Context())
+    assert "is finished" in capsys.readouterr().out
 
 
 def test_the_run_directory_holds_what_a_user_needs(options, tmp_path, survey_store):

@@ -44,6 +44,8 @@ OBJECTIVES = {
     "relativistic": (Trainer, {"images": 150_000, "batch": 32, "lr": {"tiny": 6e-4, "base": 6e-4, "large": 2e-4}}),
     "predictor": (PredictorTrainer, {"images": 835_200, "batch": 64, "lr": 4e-4}),
 }
+#: How equal options train, a number that rises when they come to train otherwise: no run goes on by another recipe.
+RECIPES = {"relativistic": 2, "predictor": 1}
 #: Options that change the result: the same in a run and its resumption.
 IDENTITY = (
     "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "draw", "fold", "folds", "seed",
@@ -102,6 +104,7 @@ def _identity(config, store, conditioning, shape, device, dtype):
     """What a run must share with its checkpoint."""
     # These first: a checkpoint of another objective or layout differs in more, but they say why.
     first = {"objective": config.objective, "network": dataclasses.asdict(shape) | {"layout": LAYOUT}}
+    first["recipe"] = RECIPES[config.objective]
     return first | {
         **{name: getattr(config, name) for name in IDENTITY},
         "store": store.fingerprint,
@@ -127,12 +130,13 @@ def _open_run(config, identity, conditioning, context, team):
         team.wait()
         return run, None
     state = load_checkpoint(checkpoint)
-    theirs = state["identity"]
+    theirs = {"recipe": 1} | state["identity"]
     done = state["finished"] and (run / CARD).exists()
     if config.precision == "auto" or done:  # left to the machine: it may be another one than the run began on
         identity["precision"] = theirs.get("precision", identity["precision"])
     if done:
         identity["device"] = theirs.get("device", identity["device"])
+        identity["recipe"] = theirs["recipe"]
     if "conditioning" in theirs:
         identity["conditioning"] = conditioning.as_noted(theirs["conditioning"]).to_dict()
     for name, value in identity.items():
