@@ -8,7 +8,7 @@ import pytest
 import torch
 from astropy.io import fits
 from astropy.table import Table
-from conftest import StopAfter
+from conftest import StopAfter, make_survey
 
 from galaxycgan.catalogs.expression import evaluate, incomplete
 from galaxycgan.catalogs.portion import portion
@@ -98,6 +98,21 @@ def test_a_table_of_probabilities_tells_which_scores_are_clean(options, gan, tmp
         assert np.array_equal(table["split"], np.where(split < 0, 2, split))
     classify(Classify(model=options.run, store=str(other_store), out=str(out), overwrite=True), Context())
     assert set(Table.read(out)["split"]) == {2}
+
+
+def test_a_survey_in_another_unit_is_judged_and_classified_with_a_warning(options, tmp_path, other_store, capsys):
+    faint = make_survey(tmp_path)
+    faint.flux, faint.ids = faint.flux / 500, faint.ids + 1
+    faint.table["HSC_id"] += 1
+    store = str(faint.write().convert())
+    capsys.readouterr()
+    train_classifier(dataclasses.replace(options, epochs=1, test=str(other_store)), Context())
+    assert "warning" not in capsys.readouterr().out
+    train_classifier(dataclasses.replace(options, epochs=1, test=store), Context())
+    assert "is 0.002 times that of the galaxies learned from" in capsys.readouterr().out
+    for name, warned in (("faint", store), ("alike", str(other_store))):
+        classify(Classify(model=options.run, store=warned, out=str(tmp_path / f"{name}.fits")), Context())
+        assert ("warning" in capsys.readouterr().out) == (name == "faint")
 
 
 def test_classify_says_when_it_is_done_and_replaces_nothing_else(options, tmp_path, survey_store, capsys):

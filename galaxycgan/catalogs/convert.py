@@ -10,6 +10,7 @@ import numpy as np
 from galaxycgan.catalogs.cutout_source import open_source
 from galaxycgan.catalogs.cutouts import Cutouts
 from galaxycgan.catalogs.fits_table import check_width
+from galaxycgan.catalogs.flux_check import FluxSample, check_fluxes, flux_words
 from galaxycgan.catalogs.matching import ROW_FATES, match, nearest_image, with_match
 from galaxycgan.catalogs.objects import find_objects
 from galaxycgan.catalogs.plan import Plan, check_options
@@ -170,7 +171,7 @@ def _write(config, context, inputs, matching, bad):
     with ThreadPoolExecutor(1) as background, StoreWriter(config.out, n=len(order), header=header) as writer:
         # Sources are hashed beside the conversion, out of the page cache that it fills.
         sources = {name: background.submit(inputs.provenance, name) for name in inputs.paths}
-        _append_images(writer, config, context, inputs, order, bad)
+        fluxes = _append_images(writer, config, context, inputs, order, bad)
         split = split_of(ids[order], config.split_salt, plan.fractions)
         split[~catalog["labelled"]] = NO_SPLIT
         report = make_report(matching, ids, len(inputs.table.frame), bad, inputs.images.incomplete)
@@ -179,7 +180,9 @@ def _write(config, context, inputs, matching, bad):
         report["splits"] = split_report(split, labels)
         report["sep_arcsec"] = sep_report(_kept_sep(inputs, matching, order))
         report["notes"] = [*inputs.images.source.told.notes, *inputs.table.notes]
+        report["fluxes"] = check_fluxes(fluxes, inputs.table, matching.row[order], plan.bands)
         report["text"] = in_words(report, config, {name: path.name for name, path in inputs.paths.items()})
+        report["text"] = "\n".join([report["text"], *flux_words(report["fluxes"], plan.pixels)])
         writer.finish(
             ids=ids[order],
             catalog=catalog,
@@ -200,10 +203,13 @@ def _write(config, context, inputs, matching, bad):
 
 
 def _append_images(writer, config, context, inputs, order, bad):
-    """Convert and write the images in `order`; raise `_BadPixels` at the end where some aren't finite."""
+    """Convert and write the images in `order`; raise `_BadPixels` at the end where some aren't finite.
+
+    Returns a `FluxSample`.
+    """
     images, scheme, ids = inputs.images, inputs.plan.scheme, inputs.objects.ids
     step = max(1, CHUNK_BYTES // (images.dtype.itemsize * int(np.prod(images.shape))))
-    found = bad.copy()
+    found, fluxes = bad.copy(), FluxSample(len(order))
     with context.progress("convert", len(order), "images") as progress:
         for start in range(0, len(order), step):
             context.check()
@@ -215,9 +221,11 @@ def _append_images(writer, config, context, inputs, order, bad):
             if not _within(flux, np.finfo(np.float32).max):
                 found[rows] |= ~np.isfinite(flux).all(axis=(1, 2, 3))
             writer.append(flux)
+            fluxes.see(start, flux)
             progress.at(start + len(rows))
     if np.any(found & ~bad):
         raise _BadPixels(found)
+    return fluxes
 
 
 def _within(values, limit):

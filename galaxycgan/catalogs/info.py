@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from galaxycgan.catalogs.flux_check import flux_words
 from galaxycgan.catalogs.report import split_lines
 from galaxycgan.catalogs.schema import MISSING_INT
 from galaxycgan.catalogs.store import NO_SPLIT, SPLITS, GalaxyStore, find_store
@@ -41,7 +42,10 @@ def summary(store):
     if store.matches is not None:
         lines.append(f"  matches  {len(store.matches):,} rows of the survey table")
     lines += [_source_line(one) for one in made.get("sources", {}).values()]
-    return "\n".join([*lines, *split_lines((made.get("report") or {}).get("splits")), *_column_lines(store)])
+    report = made.get("report") or {}
+    if fluxes := report.get("fluxes"):
+        lines += [f"  {line}" for line in flux_words(fluxes, store.header.stretch)]
+    return "\n".join([*lines, *split_lines(report.get("splits")), *_column_lines(store)])
 
 
 def _image_text(store):

@@ -84,6 +84,10 @@ MEASURED = ("SYN_id", "r50", "q", "pa", "conc", "ood", "ood_flag", "seed")
 #: A word of a column's name that means a magnitude, such as mag, imag, magerr and magnitude; not image, magnification.
 _MAGNITUDE = re.compile("[a-z]*mag(s|nitudes?|err(or)?s?|sigma|unc|ab)?")
 
+#: Words of names of magnitudes of all of a galaxy's light, the best first, and of those that are not such.
+_TOTAL = ("cmodel", "kron", "auto", "petro", "model")
+_NOT_TOTAL = "err|sigma|unc|psf|aper|fib|true|abs"
+
 #: UCD words for the spectral range of HSC's bands.
 _BAND_UCDS = {"g": "em.opt.B", "r": "em.opt.R", "i": "em.opt.I", "z": "em.opt.I", "y": "em.IR.NIR"}
 
@@ -140,14 +144,37 @@ def _is_magnitude(name):
     return any(_MAGNITUDE.fullmatch(word.lower()) for word in words)
 
 
+def magnitude_columns(names, bands):
+    """Find the columns with the galaxies' total magnitudes.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of the columns of a table.
+    bands : sequence of str
+
+    Returns
+    -------
+    dict of str
+        Band -> name; of several the one that comes first in `_TOTAL`. Bands that have none are left out.
+    """
+    found = {}
+    for name in filter(_is_magnitude, names):
+        band, words = _band_of_magnitude(name, bands), name.lower()
+        if band and not re.search(_NOT_TOTAL, words):
+            rank = next((k for k, word in enumerate(_TOTAL) if word in words), len(_TOTAL))
+            found.setdefault(band, []).append((rank, name))
+    return {band: min(found[band])[1] for band in bands if band in found}
+
+
 def _with_band(ucd, band):
     return f"{ucd};{_BAND_UCDS[band]}" if band in _BAND_UCDS else ucd
 
 
 def _band_of_magnitude(name, bands):
-    """Find the band in names such as ``gcmodel_mag``, ``g_psfflux_mag`` and ``mag_g``."""
+    """Find the band in names such as ``gcmodel_mag``, ``g_psfflux_mag``, ``gmag`` and ``mag_g``."""
     for band in bands:
-        if re.match(rf"{band}(cmodel|kron|psf|_)", name) or name.endswith(f"_{band}"):
+        if re.match(rf"{band}(cmodel|kron|psf|mag|_)", name) or name.endswith(f"_{band}"):
             return band
     return ""
 

@@ -6,12 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from galaxycgan.images.photometry import geometry
 from galaxycgan.models.blocks import Block, arcsinh, same_padded
 from galaxycgan.models.large_kernel import large_convolution
 from galaxycgan.models.photometer import Photometer
 
 #: Kernel sizes of the 2018 architecture.
 KERNELS_2018 = (4, 8, 16)
+
+
+#: Surveys differ in depth; where sky noise differs by such a factor, pixels don't mean the same.
+UNLIKE_NOISE = 10.0
 
 
 class Standardise(nn.Module):
@@ -154,6 +159,19 @@ class Classifier(nn.Module):
         self.stretch.start_at(flux, unit_njy)
         if self.network.sees_flux:
             self.network.photometer.standardise_on(flux / self.stretch.unit_njy)
+
+    @torch.no_grad()
+    def doubts(self, flux, bands):
+        """Say in which band the sky noise of images [n, band, y, x] is far from the training images'; '' in none."""
+        sky = flux[:, :, torch.from_numpy(geometry(flux.shape[-1]).sky)]
+        ratio = 2 * sky.std(2).median(0).values / self.stretch.unit_njy[:, 0, 0].to(flux.device)
+        worst = int(ratio.log().abs().argmax())
+        if 1 / UNLIKE_NOISE < ratio[worst] < UNLIKE_NOISE:
+            return ""
+        return (
+            f"the sky noise of {bands[worst]} is {ratio[worst]:.3g} times that of the galaxies learned from; do the"
+            " pixels mean the same (galaxycgan convert --pixels)?"
+        )
 
     def forward(self, flux):
         """Map images [n, band, y, x] in nJy to logits [n]."""

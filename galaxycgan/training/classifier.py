@@ -183,6 +183,8 @@ class _Job:
         results, found = {}, {}
         for name in [name for name in self.judged if name != "training"]:
             split = self.judged[name]
+            if name == "survey" and (doubts := self.trainer.network.doubts(for_scales(split.images), self.store.bands)):
+                self.context.say(f"warning: {self.survey.path}: {doubts}")
             probability = probabilities(self.trainer.network, about, split.images).numpy()
             results[name] = split.ids, split.wanted.numpy(), probability
             found[name] = scores(split.wanted.numpy(), probability, prior, about["threshold"])
