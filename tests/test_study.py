@@ -11,6 +11,7 @@ from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import Study, Submit, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
+from galaxycgan.evaluation.study_report import text_table
 from galaxycgan.evaluation.study_table import Judged, PairedBootstrap, summarise, verdict, widening
 from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.files import read_json
@@ -159,6 +160,33 @@ def test_pairing_takes_away_what_both_sides_share():
     values, drawn = bootstrap.mean(1.0, "gan")
     assert high - low < 0.35 * np.ptp(np.quantile(drawn, (0.025, 0.975)))
     assert values == pytest.approx(drawn.mean(), abs=0.005)
+
+
+def test_what_generated_galaxies_are_worth_is_read_off_the_curve_of_real_ones():
+    random = np.random.default_rng(3)
+    wanted = (random.random(4000) < 0.3).astype(float)
+    noise = random.normal(size=4000)
+
+    def rows(gain):
+        """Real galaxies alone separate the kinds better with the logarithm of their share, the same step for each."""
+        for fraction in (0.0625, 0.25, 1.0):
+            for seed in range(5):
+                for arm, more in (("standard", 0.0), ("gan", gain if fraction < 1 else 0.0)):
+                    signal = wanted * (1.5 + 0.3 * np.log2(fraction) / 2 + more) + noise
+                    yield Judged(fraction, seed, arm, signal + 0.02 * random.normal(size=4000))
+
+    bootstrap = PairedBootstrap(wanted, list(rows(0.15)), draws=200)
+    found = bootstrap.worth(0.25, "gan", "standard")
+    assert found["share"] == pytest.approx(0.5, rel=0.15)  # half a step up
+    assert found["interval"][0] < found["share"] < found["interval"][1] < 1
+    # Better than all real galaxies, worse than the fewest: not beyond what was measured.
+    assert PairedBootstrap(wanted, list(rows(0.9)), draws=20).worth(0.25, "gan", "standard")["share"] == 1.0
+    assert PairedBootstrap(wanted, list(rows(-0.9)), draws=20).worth(0.25, "gan", "standard")["share"] == 0.0625
+    report = summarise(bootstrap, "standard", "gan", "")
+    assert [row["fraction"] for row in report["arms"] if "worth" in row] == [0.0625, 0.25]
+    assert any(
+        "as good as 5" in line or "as good as 4" in line for line in text_table(report | {"baseline": "standard"})
+    )
 
 
 def test_intervals_of_few_seeds_hold_what_they_claim():

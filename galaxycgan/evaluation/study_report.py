@@ -58,11 +58,20 @@ def text_table(report):
         gain = ""
         if "difference" in row:
             low, high = row["difference_interval"]
-            gain = f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) {row['verdict']}"
+            gain = f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) {row['verdict']}{_worth(row)}"
         lines.append(
             f"{row['fraction']:>6.0%}  {row['arm']:<24} {row['roc_auc']:>8.3f}  {row['scatter']:>6.3f}  {gain}".rstrip()
         )
     return lines
+
+
+def _worth(row):
+    """Say what an arm's generated galaxies are worth in real ones; '' where nobody knows."""
+    found = row.get("worth")
+    if not found or not np.isfinite([found["share"], *found["interval"]]).all():
+        return ""
+    low, high = found["interval"]
+    return f"; as good as {found['share']:.0%} of the real galaxies ({low:.0%} to {high:.0%})"
 
 
 def _pooled(report):
@@ -89,12 +98,13 @@ def _table(report):
         gain = page.number(row.get("difference"))
         if "difference" in row:
             gain += f" <small>({' to '.join(page.number(edge) for edge in row['difference_interval'])})</small>"
+        words = row.get("verdict", "baseline") + _worth(row)
         limits = " to ".join(page.number(edge) for edge in row["interval"])
         rows += (
             f'<tr><th scope="row">{row["fraction"]:.0%}, {html.escape(row["arm"])}</th>'
             f'<td class="number" data-label="AUC">{page.number(row["roc_auc"])} <small>({limits})</small></td>'
             f'<td class="number" data-label="seeds">{page.number(row["scatter"])}</td>'
-            f'<td class="number" data-label="gain">{gain}</td><td>{row.get("verdict", "baseline")}</td></tr>'
+            f'<td class="number" data-label="gain">{gain}</td><td>{words}</td></tr>'
         )
     return (
         f'<section id="table"><h2>All ways of training</h2><p>Baseline: {html.escape(report["baseline"])}. Differences '

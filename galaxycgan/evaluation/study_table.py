@@ -99,6 +99,29 @@ class PairedBootstrap:
         (ours, our_draws), (theirs, their_draws) = self.mean(fraction, arm), self.mean(fraction, against)
         return {"ratio": ours / theirs, "interval": interval(our_draws / their_draws)}
 
+    def worth(self, fraction, arm, against):
+        """Return with which share of the real galaxies another arm does as well as this one at a fraction.
+
+        Read off the other arm's mean AUC between the fractions, against the logarithm of the share.
+
+        Returns
+        -------
+        dict
+            share, between the smallest fraction and the largest, and its interval [low, high] (95%).
+        """
+        curve = [self.mean(each, against) for each in self.fractions]
+        value, drawn = self.mean(fraction, arm)
+        share = _share(value, [point for point, _ in curve], self.fractions)
+        shares = [_share(*draw, self.fractions) for draw in zip(drawn, np.stack([d for _, d in curve], 1), strict=True)]
+        return {"share": share, "interval": interval(shares)}
+
+
+def _share(auc, curve, fractions):
+    """Return the fraction at which a curve, which may only rise, reaches an AUC; NaN where that is unknown."""
+    if not np.isfinite([auc, *curve]).all():
+        return np.nan
+    return float(np.exp(np.interp(auc, np.maximum.accumulate(curve), np.log(fractions))))
+
 
 def widening(n):
     """Return by how much the bootstrap's scatter of a mean of n is too small for a 95% interval; NaN for n = 1.
@@ -140,7 +163,8 @@ def summarise(bootstrap, baseline, helped, alone):
     -------
     dict
         arms: list of fraction, arm, roc_auc, interval, scatter, and difference, difference_interval, verdict against
-        the baseline; pooled: the gain at fractions up to `SMALL`; synthetic_alone: AUC ratio at the largest fraction;
+        the baseline, of the helped arm at shares below the largest `worth`, see `PairedBootstrap.worth`; pooled: the
+        gain at fractions up to `SMALL`; synthetic_alone: AUC ratio at the largest fraction;
         goals: name -> met, missed, undecided.
     """
     rows = []
@@ -153,6 +177,8 @@ def summarise(bootstrap, baseline, helped, alone):
                 found = bootstrap.difference([fraction], arm, baseline)
                 row |= {"difference": found["difference"], "difference_interval": found["interval"]}
                 row["verdict"] = found["verdict"]
+            if arm == helped and fraction < bootstrap.fractions[-1]:
+                row["worth"] = bootstrap.worth(fraction, arm, baseline)
             rows.append(row)
     small = [fraction for fraction in bootstrap.fractions if fraction <= SMALL]
     most = bootstrap.fractions[-1]
