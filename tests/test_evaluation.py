@@ -178,6 +178,17 @@ def test_density_of_larger_sets_is_the_mean_over_their_thousands():
     assert whole(real, other) == pytest.approx(np.mean([one(a, b) for a in halves[0] for b in halves[1]], axis=0))
 
 
+def test_bands_of_different_galaxies_are_told_apart_by_what_is_measured_together():
+    """Each measurement on its own is distributed as in the real galaxies."""
+    real, other = (galaxies(400, seed)[0] for seed in (2, 3))
+    mixed = other.copy()
+    mixed[:, 1] = np.roll(mixed[:, 1], 1, axis=0)
+    ours, theirs, shuffled = (features.measured(each, np.full(3, 4.0)) for each in (real, other, mixed))
+    assert ours.shape[0] == 400 and np.isfinite(ours).all()
+    assert features.two_sample_accuracy(ours, theirs) == pytest.approx(0.5, abs=0.07)
+    assert features.two_sample_accuracy(ours, shuffled) > 0.75
+
+
 def test_copies_a_missing_mode_and_a_wrong_kind_each_leave_their_floor(space):
     train, real, other = (space(galaxies(400, seed)[0]) for seed in (1, 2, 3))
     copies = train + np.random.default_rng(0).normal(0, 0.01, train.shape)

@@ -15,6 +15,7 @@ from torch import nn
 
 from galaxycgan.models.classifier import Standardise
 from galaxycgan.models.device import autocast, choose_precision, one_thread
+from galaxycgan.models.photometer import Photometer
 
 FEATURES, COMPONENTS = 96, 32
 STEPS, BATCH, RATE = 600, 64, 2e-3
@@ -113,6 +114,22 @@ class FeatureSpace:
     def __call__(self, images):
         """Return features [n, component] of unit variance on the training images."""
         return (self._raw(np.ascontiguousarray(images)) - self.mean) @ self.axes
+
+
+@torch.no_grad()
+def measured(images, unit_njy):
+    """Return all that `Photometer` measures of images [n, band, y, x] in nJy: float32 [n, measurement].
+
+    Parameters
+    ----------
+    images : float32 array
+    unit_njy : array [band]
+        Twice the sky noise.
+    """
+    photometer = Photometer(images.shape[1], images.shape[-1])
+    unit = torch.as_tensor(np.asarray(unit_njy, dtype=np.float32))[:, None, None]
+    parts = torch.from_numpy(np.ascontiguousarray(images)).split(256)
+    return torch.cat([photometer.raw(part / unit) for part in parts]).numpy()
 
 
 def density_and_coverage(real, synthetic, k=NEIGHBOURS):

@@ -80,6 +80,10 @@ MEANINGS = {
     "two_sample_accuracy": Meaning(
         "Told from real ones", "How often a classifier tells generated from real. 0.5 is ideal: it guesses."
     ),
+    "two_sample_photometry": Meaning(
+        "Told from real ones by photometry",
+        "The same from some 80 measurements in each band, all together: fluxes, sizes, shapes, noise, power spectrum.",
+    ),
     "memorisation.ratio": Meaning(
         "Distance to training galaxies, ratio",
         "How far generated galaxies lie from the nearest training galaxy, over how far new real ones do. 1 is ideal;"

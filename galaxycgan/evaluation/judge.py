@@ -239,7 +239,15 @@ def _judge_shapes(out, sets, bands, random, workers, check, step):
 
 
 def _judge_features(out, sets, flux_unit_njy, random, check):
-    """Density, coverage, two-sample accuracy and memorisation, in the features of a network of the real labels."""
+    """Density, coverage, memorisation and two-sample accuracies, in the features of a network of the real labels.
+
+    The last of these in all that is measured on an image, too: how things go together, as a colour with the growth of
+    the light, no distribution of one of them shows.
+    """
+    check()
+    all_measured = [features.measured(galaxies.images, flux_unit_njy) for galaxies in sets.compared.values()]
+    picked = _some(all_measured, features.COMPARED, random)
+    out.metrics["two_sample_photometry"] = _told_apart(*picked, check)
     if sets.teachers is None:
         for name in ("density", "coverage", "two_sample_accuracy", "memorisation"):
             out.left_out[name] = "too few other real galaxies to learn from"
