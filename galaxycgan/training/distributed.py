@@ -7,6 +7,7 @@ of two networks in turn, which its hooks do not foresee.
 import contextlib
 import dataclasses
 import datetime
+import importlib
 import os
 
 import torch
@@ -99,6 +100,9 @@ def team_of(device, batch):
         torch.cuda.set_device(device)  # messages go by the current GPU, which is the first one in every process
     if "RANK" not in os.environ:
         raise UserError(f"WORLD_SIZE={size} in the environment without RANK: torchrun and submitted jobs set both")
+    # Adam's first step imports it, and functions in it keep the group that there is, past its end: gloo's threads would
+    # still run when the interpreter stops, and now and then abort the process.
+    importlib.import_module("torch._dynamo")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=MEETING)
     try:
         yield Team(dist.get_rank(), size)
