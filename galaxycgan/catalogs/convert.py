@@ -10,7 +10,7 @@ import numpy as np
 from galaxycgan.catalogs.cutout_source import open_source
 from galaxycgan.catalogs.cutouts import Cutouts
 from galaxycgan.catalogs.fits_table import check_width
-from galaxycgan.catalogs.flux_check import FluxSample, check_fluxes, flux_words
+from galaxycgan.catalogs.flux_check import FluxSample, check_fluxes
 from galaxycgan.catalogs.matching import ROW_FATES, match, nearest_image, with_match
 from galaxycgan.catalogs.objects import find_objects
 from galaxycgan.catalogs.plan import Plan, check_options
@@ -180,9 +180,8 @@ def _write(config, context, inputs, matching, bad):
         report["splits"] = split_report(split, labels)
         report["sep_arcsec"] = sep_report(_kept_sep(inputs, matching, order))
         report["notes"] = [*inputs.images.source.told.notes, *inputs.table.notes]
-        report["fluxes"] = check_fluxes(fluxes, inputs.table, matching.row[order], plan.bands)
+        report["fluxes"] = check_fluxes(fluxes, inputs.table, matching.row[order], plan.bands, plan.pixels)
         report["text"] = in_words(report, config, {name: path.name for name, path in inputs.paths.items()})
-        report["text"] = "\n".join([report["text"], *flux_words(report["fluxes"], plan.pixels)])
         writer.finish(
             ids=ids[order],
             catalog=catalog,

@@ -12,7 +12,7 @@ import numpy as np
 from galaxycgan.catalogs.schema import magnitude_columns
 from galaxycgan.catalogs.tables import numbers
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY
-from galaxycgan.images.photometry import APERTURE_RADIUS, ab_magnitude, geometry, median
+from galaxycgan.images.photometry import APERTURE_RADIUS, ab_magnitude, aperture_fluxes, geometry
 from galaxycgan.images.stretch import PixelScheme
 
 #: Galaxies that are looked at, and so many at least.
@@ -62,16 +62,14 @@ class FluxSample:
 
 def _magnitudes(images):
     """Return the magnitudes of images in the aperture [n, band]; NaN below `BRIGHT`."""
-    shape = geometry(images.shape[-1])
-    aperture, outside = shape.within(APERTURE_RADIUS), images[:, :, shape.sky]
+    n_pixels = geometry(images.shape[-1]).within(APERTURE_RADIUS).sum()
     with np.errstate(all="ignore"):  # pixels may be anything here; what isn't finite is told elsewhere
-        sky = median(outside)
-        flux = images[:, :, aperture].sum(2, dtype=np.float64) - sky * aperture.sum()
-        error = outside.std(2, dtype=np.float64) * math.sqrt(aperture.sum())
+        measured, _ = aperture_fluxes(images)
+        flux, error = measured["flux"], measured["sky_rms"] * math.sqrt(n_pixels)
         return np.where((flux > BRIGHT * error) & (flux > 0), ab_magnitude(flux), np.nan)
 
 
-def check_fluxes(sample, table, rows, bands):
+def check_fluxes(sample, table, rows, bands, pixels):
     """Compare magnitudes of images with those of the table.
 
     Parameters
@@ -81,13 +79,15 @@ def check_fluxes(sample, table, rows, bands):
     rows : int array [n]
         Row of the table that belongs to each image, -1 for none.
     bands : sequence of str
+    pixels : str
+        What the images' numbers were taken for, as `--pixels` says it.
 
     Returns
     -------
     dict
-        'bands': list of {'band', 'column', 'n', 'median_mag' (image minus table), 'scatter_mag' (half of what lies
-        between the quantiles 0.16 and 0.84)}; 'order': these bands in the order that fits better, or None. Bands whose
-        magnitude the table does not have, or for too few galaxies, are left out.
+        'pixels', as given; 'bands': list of {'band', 'column', 'n', 'median_mag' (image minus table), 'scatter_mag'
+        (half of what lies between the quantiles 0.16 and 0.84)}; 'order': these bands in the order that fits better, or
+        None. Bands whose magnitude the table does not have, or for too few galaxies, are left out.
     """
     columns = magnitude_columns(table.frame.select_dtypes("number").columns, bands)
     rows = rows[sample.rows]
@@ -107,7 +107,7 @@ def check_fluxes(sample, table, rows, bands):
         found.append({"band": band, "column": columns[band]} | facts)
         ours.append(measured)
         theirs.append(values)
-    return {"bands": found, "order": _better_order([each["band"] for each in found], ours, theirs)}
+    return {"pixels": pixels, "bands": found, "order": _better_order([each["band"] for each in found], ours, theirs)}
 
 
 def _better_order(bands, ours, theirs):
@@ -130,22 +130,20 @@ def _better_order(bands, ours, theirs):
     return [bands[k] for k in best] if swapped else None
 
 
-def flux_words(found, pixels):
+def flux_words(found):
     """Say how fluxes and magnitudes fit.
 
     Parameters
     ----------
     found : dict
         Of `check_fluxes`.
-    pixels : str
-        What the images' numbers were taken for, as `--pixels` says it.
 
     Returns
     -------
     list of str
         Lines, warnings last; empty where there is nothing to compare.
     """
-    scheme, bands = PixelScheme.parse(pixels), found["bands"]
+    scheme, bands = PixelScheme.parse(found["pixels"]), found["bands"]
     if not bands:
         return []
     each = ", ".join(f"{facts['band']} {facts['median_mag']:+.2f} ({facts['column']})" for facts in bands)
@@ -158,7 +156,9 @@ def flux_words(found, pixels):
     if scheme.name == "raw":
         lines[0] = f"pixels are raw: no magnitudes{fits}"
     elif max(abs(facts["median_mag"]) for facts in bands) > FAR_MAG:
-        lines.append(f"warning: the images' fluxes don't fit the table's magnitudes: is --pixels {pixels} right?{fits}")
+        lines.append(
+            f"warning: the images' fluxes don't fit the table's magnitudes: is --pixels {found['pixels']} right?{fits}"
+        )
     if found["order"]:
         lines.append(
             f"warning: the images' colours fit the table's far better if their bands are {','.join(found['order'])}:"

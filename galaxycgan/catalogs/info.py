@@ -44,7 +44,7 @@ def summary(store):
     lines += [_source_line(one) for one in made.get("sources", {}).values()]
     report = made.get("report") or {}
     if fluxes := report.get("fluxes"):
-        lines += [f"  {line}" for line in flux_words(fluxes, store.header.stretch)]
+        lines += [f"  {line}" for line in flux_words(fluxes)]
     return "\n".join([*lines, *split_lines(report.get("splits")), *_column_lines(store)])
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.special import kolmogorov
 
+from galaxycgan.catalogs.flux_check import flux_words
 from galaxycgan.catalogs.header import SPLITS
 from galaxycgan.catalogs.matching import IMAGE_FATES, ROW_FATES
 from galaxycgan.errors import first_few
@@ -95,7 +96,7 @@ def in_words(report, config, names):
     Parameters
     ----------
     report : dict
-        Of `make_report`, with 'splits', 'sep_arcsec' and 'notes'.
+        Of `make_report`, with 'splits', 'sep_arcsec', 'notes' and 'fluxes'.
     config : galaxycgan.config.Convert
     names : dict
         Names of the files by option.
@@ -142,6 +143,7 @@ def in_words(report, config, names):
     lines += [f"  HSC_id {first_few(ids)}: {fate}" for fate, ids in report["HSC_ids"].items()]
     lines += ["splits (p: chance of such a difference from train, Kolmogorov-Smirnov):", *split_lines(report["splits"])]
     lines += [f"note: {note}" for note in report["notes"]]
+    lines += flux_words(report["fluxes"])
     return "\n".join(lines)
 
 

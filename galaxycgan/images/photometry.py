@@ -116,15 +116,33 @@ def measure(images, bands):
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _measure_chunk(images, bands):
+def aperture_fluxes(images):
+    """Measure the sky and the flux in the aperture, all that `measure` has of each band.
+
+    Parameters
+    ----------
+    images : array [n, band, y, x]
+
+    Returns
+    -------
+    dict of arrays [n, band]
+        ``sky``, ``sky_rms``, ``flux``.
+    images : float64 array [n, band, y, x]
+        Without the sky.
+    """
     shape = geometry(images.shape[-1])
     sky_pixels = images[:, :, shape.sky]
     sky = median(sky_pixels)  # [n, band]
     sky_pixels, images = sky_pixels.astype(np.float64), images.astype(np.float64)
     images -= sky[:, :, None, None]
     flux = images[:, :, shape.within(APERTURE_RADIUS)].sum(axis=2)
+    return {"sky": sky, "sky_rms": sky_pixels.std(axis=2), "flux": flux}, images
+
+
+def _measure_chunk(images, bands):
+    shape = geometry(images.shape[-1])
+    out, images = aperture_fluxes(images)
     reference = images[:, reference_band(bands)]
-    out = {"sky": sky, "sky_rms": sky_pixels.std(axis=2), "flux": flux}
     out |= _radii(reference, shape)
     out |= _moments(reference, shape)
     return out
