@@ -17,6 +17,7 @@ from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import KINDS, Generator, Kinds, NetworkShape
 from galaxycgan.models.large_kernel import LargeKernel, large_convolution
 from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
+from galaxycgan.models.neighbours import latent_neighbours
 from galaxycgan.models.noise import CorrelatedNoise
 from galaxycgan.models.photometer import Photometer
 from galaxycgan.models.profile import Profile
@@ -82,6 +83,27 @@ def test_the_noise_layer_starts_with_the_measured_amplitude_and_correlation():
     assert rho[0, 2, 3] == pytest.approx(0.18, abs=0.02) and rho[0, 1, 2] == pytest.approx(0.18, abs=0.02)
     told = noise.correlation()[0].numpy()
     assert told[4, 5] == pytest.approx(noise_autocorrelation(drawn)[0, 2, 3], abs=0.02)
+
+
+@pytest.mark.parametrize("lags", [(0.0, 0.0), (0.15, 0.01), (0.09, -0.07)])
+def test_noise_is_told_from_faint_sources_that_nobody_sees(lags):
+    random = np.random.default_rng(2)
+    kernel = np.fft.fftfreq(64)
+    line = np.sqrt(1 + 2 * sum(rho * np.cos(2 * np.pi * (k + 1) * kernel) for k, rho in enumerate(lags)))
+    white = np.fft.fft2(random.normal(size=(600, 64, 64)))
+    noise = 3.0 * np.fft.ifft2(white * line[:, None] * line).real[:, :50, :50]
+    # A PSF 3.7 pixels wide, points of all brightnesses anywhere, and a galaxy in the middle.
+    psf = np.exp(-2 * (np.pi * 1.57) ** 2 * (kernel[:, None] ** 2 + kernel**2))
+    sky = random.pareto(1.5, (600, 64, 64)) * (random.random((600, 64, 64)) < 0.02)
+    light = np.fft.ifft2(np.fft.fft2(20 * sky) * psf).real[:, :50, :50]
+    x, y = np.meshgrid(*[np.arange(50) - 24.5] * 2)
+    images = noise + light + random.lognormal(3, 1, (600, 1, 1)) * np.exp(-np.hypot(x, y) / 3)
+    plain = noise_autocorrelation(images[:, None])[0]
+    assert plain[2, 4] > lags[1] + 0.05  # what is there to be told
+    sky_rms, rho, _, _ = noise_of(images[:, None])
+    assert sky_rms[0] == pytest.approx(3.0, rel=0.03)
+    assert rho[0, 2, 3:] == pytest.approx(lags, abs=0.02) and rho[0, 3:, 2] == pytest.approx(lags, abs=0.02)
+    assert rho[0, 3, 3] == pytest.approx(lags[0] ** 2, abs=0.01)
 
 
 @pytest.mark.parametrize("truth", [0.004, 0.05])
@@ -284,15 +306,30 @@ def test_a_flat_sky_stays_flat_under_the_spline_and_light_is_kept():
 def test_the_last_filter_keeps_light_and_is_as_wide_in_each_band_as_it_learned_to_be():
     generator = Generator(NetworkShape.preset("tiny", 2, 51, 2))
     generator.log_filter_px.copy_(torch.tensor([0.0, 0.7]))
-    blur = generator._filter()
-    assert torch.allclose(blur.sum(-1), torch.ones(2, 51))
+    generator.seeing.copy_(torch.tensor([[0.1, 0.0], [0.2, 0.0]]))
+    blur = generator._filter(torch.tensor([[0.0, 5.0], [1.0, 5.0], [-1e3, 5.0]]))
+    assert torch.allclose(blur.sum(-1), torch.ones(3, 2, 51))
     star = torch.zeros(51, 51)
     star[25, 25] = 1.0
     seen = blur @ star @ blur.mT
     offset = torch.arange(51.0) - 25
-    width = (seen.sum(1) * offset**2).sum(-1).sqrt()
-    assert width.tolist() == pytest.approx([1.0, math.exp(0.7)], rel=1e-3)
-    assert seen.sum((1, 2)).tolist() == pytest.approx([1.0, 1.0], rel=1e-4)
+    widths = (seen.sum(2) * offset**2).sum(-1).sqrt()
+    assert widths[0].tolist() == pytest.approx([1.0, math.exp(0.7)], rel=1e-3)
+    assert widths[1].tolist() == pytest.approx([math.exp(0.1), math.exp(0.9)], rel=0.02)
+    assert widths[2, 1] == pytest.approx(1.0, rel=0.01)  # half as wide, and never less
+    assert seen.sum((2, 3)).flatten().tolist() == pytest.approx([1.0] * 6, rel=1e-4)
+
+
+@torch.no_grad()
+def test_nothing_that_is_drawn_is_a_number_of_less_than_full_precision():
+    # On an Intel CPU each takes a hundred times as long.
+    torch.manual_seed(0)
+    generator = Generator(NetworkShape.preset("tiny", 3, 50, 2))
+    smallest = torch.finfo(torch.float32).tiny
+    generator.neighbours.describe[-1].weight.mul_(5)
+    drawn = [generator._filter(torch.randn(16, 3)), generator.neighbours(torch.randn(64, latent_neighbours(50)))]
+    for numbers in drawn:
+        assert (numbers.abs() >= smallest).all()
 
 
 @torch.no_grad()

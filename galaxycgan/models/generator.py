@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from galaxycgan.models.blocks import Block, Plan, activation, unhalved
+from galaxycgan.models.blocks import NOTHING, Block, Plan, activation, limited, unhalved
 from galaxycgan.models.neighbours import Neighbours, latent_neighbours
 from galaxycgan.models.noise import HALF, CorrelatedNoise
 from galaxycgan.models.profile import Profile
 
 #: Rises when layers change: weights of another layout are refused by name, not by a failing load.
-LAYOUT = 7
+LAYOUT = 8
 #: width: channels per 16; preset sizes hold for a 50-pixel stamp with 3 bands.
 PRESETS = {
     "tiny": {"width": 8, "style": 96},  # 0.3 M + 0.3 M parameters
@@ -28,6 +28,8 @@ LATENT_LOCAL = 4
 KINDS, SHARPNESS, FIRST_THRESHOLD = 16, 4.0, 1.5
 #: Standard deviation in pixels of the filter that a generator starts with: that of a PSF 2.7 pixels wide.
 FILTER_PX = 1.15
+#: Standard deviation of the logarithm of its width between images at first; the largest difference: a factor of two.
+FILTER_SCATTER, LARGEST_LOG_FILTER = 0.1, 0.7
 #: Largest arcsinh-flux that the network can ask for: e^12 softening units are far above any detector's range.
 LARGEST_STRETCHED = 12.0
 
@@ -54,8 +56,8 @@ class NetworkShape:
 
     @property
     def latent_size(self):
-        """Numbers that make one image: global ones, a coarse map, objects around the galaxy, depth by band."""
-        return LATENT_GLOBAL + LATENT_LOCAL * self.plan.base**2 + latent_neighbours(self.size) + self.n_bands
+        """Numbers that make one image: global ones, a coarse map, objects around, seeing and depth by band."""
+        return LATENT_GLOBAL + LATENT_LOCAL * self.plan.base**2 + latent_neighbours(self.size) + 2 * self.n_bands
 
     @property
     def white_shape(self):
@@ -102,7 +104,8 @@ class Generator(nn.Module):
     The network draws ``arcsinh(flux / flux_unit)`` at half resolution, which a spline brings to full size and to which
     `Profile` adds the galaxy's smooth part; ``sinh`` makes it linear flux, so that a factor in brightness is a step in
     the network's output. `Neighbours` adds the objects around it. What comes last is a Gaussian filter, narrower than
-    the PSF and as wide in each band as it learns to be: no detail is left that no telescope would show.
+    the PSF and as wide in each band as it learns to be: no detail is left that no telescope would show. Its width
+    differs from image to image, as the seeing does over a survey, by latent numbers of its own, whatever galaxy it is.
     Noise is not drawn by the network: `CorrelatedNoise` adds it to the linear flux.
 
     Parameters
@@ -138,6 +141,8 @@ class Generator(nn.Module):
         self.profile = Profile(shape.style, shape.n_bands, shape.size)
         self.neighbours = Neighbours(shape.n_bands, shape.size)
         self.log_filter_px = nn.Parameter(torch.full((shape.n_bands,), math.log(FILTER_PX)))
+        # Bands that were observed in the same nights vary together: a matrix on standard normal deviates.
+        self.seeing = nn.Parameter(FILTER_SCATTER * torch.eye(shape.n_bands))
         self.register_buffer("spline", _spline(shape.size, knots), persistent=False)
         self.register_buffer("brightest", torch.full((shape.n_bands, 1, 1), LARGEST_STRETCHED))
         self.noise = CorrelatedNoise(shape.n_bands)
@@ -166,7 +171,7 @@ class Generator(nn.Module):
         """
         base = self.shape.plan.base
         sizes = KINDS, LATENT_GLOBAL - KINDS, LATENT_LOCAL * base**2, latent_neighbours(self.shape.size)
-        chosen, others, local, around, depth = latent.split([*sizes, self.shape.n_bands], 1)
+        chosen, others, local, around, seeing, depth = latent.split([*sizes, *2 * [self.shape.n_bands]], 1)
         style = self.map(torch.cat([self.kinds(chosen, conditions), others, conditions], 1))
         local = local.reshape(-1, LATENT_LOCAL, base, base)
         x = self.start(style).view(len(latent), -1, base, base) + self.surroundings(local)
@@ -180,16 +185,17 @@ class Generator(nn.Module):
             stretched = self.spline @ self.paint(activation(unhalved(x))) @ self.spline.T
             stretched = stretched + self.profile(unhalved(style))
             stretched = torch.minimum(stretched.clamp_min(-LARGEST_STRETCHED), self.brightest)
-            blur = self._filter()
+            blur = self._filter(unhalved(seeing))
             around = self.neighbours(unhalved(around))
             flux = blur @ (torch.sinh(stretched) + around) @ blur.mT
             return (flux, unhalved(depth), blur @ around @ blur.mT) if apart else (flux, unhalved(depth))
 
-    def _filter(self):
-        """Return the weights [band, size, size] of the Gaussian filter along an axis."""
-        pixel = torch.arange(self.shape.size, device=self.log_filter_px.device)
-        distance = (pixel[:, None] - pixel) / self.log_filter_px.exp()[:, None, None]
-        return torch.softmax(-distance.square() / 2, -1)
+    def _filter(self, seeing):
+        """Return the weights [n, band, size, size] of each image's filter along an axis, for deviates [n, band]."""
+        pixel = torch.arange(self.shape.size, device=seeing.device)
+        log_px = self.log_filter_px + limited(seeing @ self.seeing.T, LARGEST_LOG_FILTER)
+        distance = (pixel[:, None] - pixel) / log_px.exp()[..., None, None]
+        return torch.softmax(-(distance.square() / 2).clamp_max(NOTHING), -1)
 
     def observe(self, flux, depth, white):
         """Add noise to a noiseless image; see `CorrelatedNoise.forward`."""

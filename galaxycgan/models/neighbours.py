@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from galaxycgan.images.photometry import STANDARD_SIZE
-from galaxycgan.models.blocks import limited
+from galaxycgan.models.blocks import NOTHING, limited
 from galaxycgan.models.profile import ellipse
 
 #: On a stamp of 50 pixels. Most of them are too faint to be seen; a stamp with more bright ones is rare.
@@ -76,6 +76,6 @@ class Neighbours(nn.Module):
         along, across, mixed = ((round_part - e1)[..., None], (round_part + e1)[..., None], -2 * e2)
         radius = (across * y.square())[..., :, None] + (along * x.square())[..., None, :]
         radius = radius + (mixed[..., None, None] * y[..., :, None]) * x[..., None, :]
-        shape = torch.exp(-(radius + CORE).sqrt())
+        shape = torch.exp(-(radius + CORE).clamp_max(NOTHING**2).sqrt())
         log_peak = self.peak + self.log_scatter.exp() * kind[..., :1] + numbers[..., 3:]
         return torch.einsum("nob,noyx->nbyx", torch.exp(log_peak.clamp_max(LARGEST_LOG_PEAK)), shape)

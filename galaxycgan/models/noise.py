@@ -34,9 +34,10 @@ class CorrelatedNoise(nn.Module):
         super().__init__()
         self.log_sky = nn.Parameter(torch.zeros(n_bands))
         self.log_gain = nn.Parameter(torch.full((n_bands,), -3.0))
+        # Measured, not learned: where it makes no difference to the critics it would drift away.
         elements = torch.zeros(n_bands, len(_ORBIT_INDEX))
         elements[:, 0] = 1.0
-        self.kernel_elements = nn.Parameter(elements)
+        self.register_buffer("kernel_elements", elements)
         # Depth varies over a survey, and bands vary together: a matrix on standard normal deviates.
         self.log_depth = nn.Parameter(torch.zeros(n_bands, n_bands))
         # Where the layer is: a step that copied them to a GPU would wait for it.
@@ -96,7 +97,7 @@ class CorrelatedNoise(nn.Module):
 
     @torch.no_grad()
     def start_at(self, sky_rms, correlation, log_depth, gain):
-        """Start from the noise of the training images.
+        """Start from the noise of the training images; its correlation stays as it is.
 
         Parameters
         ----------

@@ -35,7 +35,7 @@ from galaxycgan.training.names import CHECKPOINT
 #: Training images that set the scales of the input.
 FOR_SCALES = 2000
 #: Number of this way of training: runs of another one are not gone on with.
-RECIPE = 5
+RECIPE = 6
 #: The weights that are judged are an average over a tenth of the steps so far, over so many epochs at most.
 LONGEST_AVERAGE_EPOCHS = 10
 
