@@ -111,7 +111,7 @@ def test_a_survey_in_another_unit_is_judged_and_classified_with_a_warning(option
     assert "warning" not in capsys.readouterr().out
     train_classifier(dataclasses.replace(options, epochs=1, test=store), Context())
     said = re.search(r"is (\S+) times that of the galaxies learned from", capsys.readouterr().out)
-    assert float(said[1]) == pytest.approx(0.002, rel=0.1)
+    assert float(said[1]) == pytest.approx(0.002, rel=0.05)
     for name, warned in (("faint", store), ("alike", str(other_store))):
         classify(Classify(model=options.run, store=warned, out=str(tmp_path / f"{name}.fits")), Context())
         assert ("warning" in capsys.readouterr().out) == (name == "faint")

@@ -53,19 +53,27 @@ def noise_of(images):
     spread = images.std(axis=(0, 2, 3))
     floor = np.where(spread > 0, 1e-3 * spread, 1e-12)
     rms = np.maximum(np.where(robust > 0.3 * plain, robust, plain), floor)
-    with np.errstate(invalid="ignore"):
-        correlation = np.nan_to_num(noise_autocorrelation(images), nan=0.0)
-    correlation[:, 2, 2] = 1.0
-    correlation, log_depth = np.clip(correlation, -0.3, 1.0), log_depth_covariance(images)
+    log_depth = log_depth_covariance(images)
     if np.any(np.abs(np.median(middle, axis=0)[:, 0]) > rms):  # raw pixels on a sky that nobody has taken off
         images = images - middle[..., None]
+    correlation = np.empty((len(rms), 5, 5))
     for band, pixels in enumerate(np.swapaxes(images, 0, 1)):
         found, lag1, lag2 = noise_spectrum(pixels / rms[band])
         if RMS_BY_SPECTRUM[0] < found < RMS_BY_SPECTRUM[1]:
             line = np.array([lag2, lag1, 1.0, lag1, lag2])
             rms[band], correlation[band] = found * rms[band], line[:, None] * line
+        else:
+            correlation[band] = _pixel_correlation(pixels)
     gain = photon_gain(images, rms)
     return rms.astype(np.float64), correlation, log_depth, gain
+
+
+def _pixel_correlation(images):
+    """Return the autocorrelation [5, 5] of the sky pixels of images [n, y, x], all numbers finite."""
+    with np.errstate(invalid="ignore"):
+        correlation = np.nan_to_num(noise_autocorrelation(images[:, None])[0], nan=0.0)
+    correlation[2, 2] = 1.0
+    return np.clip(correlation, -0.3, 1.0)
 
 
 def noise_spectrum(images):
