@@ -13,8 +13,8 @@ from conftest import StopAfter, make_survey
 
 from galaxycgan.catalogs.expression import evaluate, incomplete
 from galaxycgan.catalogs.portion import portion
+from galaxycgan.catalogs.sound_fits import fits_problems
 from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.catalogs.verify import fits_problems
 from galaxycgan.config import Classify, Generate, TrainClassifier, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError

@@ -268,7 +268,8 @@ def test_pulls_on_empty_sky_have_the_width_that_the_errors_promise(gan, noise):
 def test_images_are_kept_as_asked_and_the_table_is_the_same(gan, tmp_path, images, datasets):
     from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
     from galaxycgan.catalogs.info import summary
-    from galaxycgan.catalogs.verify import fits_problems, store_problems
+    from galaxycgan.catalogs.sound_fits import fits_problems
+    from galaxycgan.catalogs.sound_store import store_problems
 
     with make(gan, tmp_path, "all") as full, make(gan, tmp_path, "some", images=images) as some:
         kinds = {"noisy": full.images(), "clean": full.noiseless()}
@@ -297,7 +298,7 @@ def test_images_in_files_of_their_own_are_found_through_the_table(gan, tmp_path)
     from astropy.io import fits
 
     from galaxycgan.catalogs.export import image_file, read_catalog, read_fits_images
-    from galaxycgan.catalogs.verify import fits_problems
+    from galaxycgan.catalogs.sound_fits import fits_problems
 
     with make(gan, tmp_path, images_per_file=32) as catalog:
         main = tmp_path / "out/catalog.fits"
@@ -311,6 +312,27 @@ def test_images_in_files_of_their_own_are_found_through_the_table(gan, tmp_path)
             assert fits.getdata(path, "IDS")["SYN_id"][plane] == row
             assert fits_problems(path) == []
         assert not image_file(main, 4).exists()
+
+
+def test_verify_looks_into_the_image_files_of_a_catalog(gan, tmp_path, command):
+    from galaxycgan.catalogs.export import image_file
+    from galaxycgan.catalogs.sound_fits import fits_problems
+
+    make(gan, tmp_path, images_per_file=32, n=70).close()
+    main = tmp_path / "out/catalog.fits"
+    first, second, third = (image_file(main, number) for number in (1, 2, 3))
+    assert fits_problems(main) == [] and command("verify", main)[0] == 0
+    whole = first.read_bytes()
+    changed = bytearray(whole)
+    changed[len(changed) // 4] ^= 1
+    first.write_bytes(changed)
+    assert fits_problems(main) == ["catalog-images-1.fits: IMAGES: wrong DATASUM (data changed)"]
+    first.write_bytes(second.read_bytes())
+    assert fits_problems(main) == ["catalog-images-1.fits: its IDS are not those of its rows in CATALOG"]
+    first.write_bytes(whole)
+    third.unlink()
+    code, _, err = command("verify", main)
+    assert code == 2 and err.endswith("catalog.fits: catalog-images-3.fits: no such file\n")
 
 
 @pytest.mark.parametrize(

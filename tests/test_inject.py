@@ -11,8 +11,8 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
 from galaxycgan.catalogs.schema import describe
+from galaxycgan.catalogs.sound_fits import fits_problems
 from galaxycgan.catalogs.store import StoreHeader
-from galaxycgan.catalogs.verify import fits_problems
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.generation.frame import aperture_sum, place
 from galaxycgan.generation.inject import prepare, taper

@@ -15,8 +15,8 @@ from conftest import flip_byte
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.schema import AB_MAGNITUDE, MISSING_INT
 from galaxycgan.catalogs.select import read_id_list
+from galaxycgan.catalogs.sound_store import store_problems
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, split_of
-from galaxycgan.catalogs.verify import store_problems
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError
 

@@ -15,9 +15,9 @@ from astropy import units as u
 from astropy.table import QTable
 from conftest import flip_byte
 
-from galaxycgan.catalogs import verify
+from galaxycgan.catalogs import hdf5
+from galaxycgan.catalogs.sound_store import store_problems
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, find_store, split_of
-from galaxycgan.catalogs.verify import store_problems
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError
 
@@ -326,7 +326,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_verify_finds_damage(survey_store, tmp_path, command, damage, monkeypatch):
-    monkeypatch.setattr(verify, "CHUNK_BYTES", 1000)  # some rows of the table
+    monkeypatch.setattr(hdf5, "CHUNK_BYTES", 1000)  # some rows of the table
     spoil, finding = DAMAGE[damage]
     path = tmp_path / "s.h5"
     shutil.copy(survey_store, path)

@@ -10,8 +10,8 @@ from galaxycgan.catalogs.columns import PlainColumn
 from galaxycgan.catalogs.header import NO_SPLIT
 from galaxycgan.catalogs.report import split_report
 from galaxycgan.catalogs.schema import LEGAL_LABELS
+from galaxycgan.catalogs.sound_store import table_problems
 from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.catalogs.verify import table_problems
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.provenance import tool_stamp
 

@@ -7,6 +7,20 @@ import h5py
 from galaxycgan.errors import UserError
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+#: Read at a time where a dataset may be larger than memory.
+CHUNK_BYTES = 8 << 20
+
+
+def is_hdf5(path):
+    """Tell HDF5 from FITS by the first bytes; what is neither is a `UserError`."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(HDF5_MAGIC))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror.lower()}") from None
+    if start != HDF5_MAGIC and start[:6] != b"SIMPLE":
+        raise UserError(f"{path}: neither a store (HDF5) nor FITS")
+    return start == HDF5_MAGIC
 
 
 @contextlib.contextmanager
@@ -27,6 +41,12 @@ def open_hdf5(path):
             yield file
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py raises for broken content
             raise UserError(f"{path}: damaged HDF5 file: {first_line(error)}") from None
+
+
+def chunks_of(dataset):
+    """Return slices of a dataset's rows, `CHUNK_BYTES` each; one row at least."""
+    step = max(1, CHUNK_BYTES // max(1, dataset.nbytes // max(1, len(dataset))))
+    return [slice(start, start + step) for start in range(0, len(dataset), step)]
 
 
 def datasets(file):

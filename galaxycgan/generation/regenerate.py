@@ -10,10 +10,10 @@ import torch
 from astropy.table import QTable
 
 from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
+from galaxycgan.catalogs.hdf5 import is_hdf5
 from galaxycgan.catalogs.recipes import noise_sigma
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.catalogs.suffixes import check_suffix
-from galaxycgan.catalogs.verify import is_hdf5
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
