@@ -85,6 +85,23 @@ def test_the_noise_layer_starts_with_the_measured_amplitude_and_correlation():
     assert told[4, 5] == pytest.approx(noise_autocorrelation(drawn)[0, 2, 3], abs=0.02)
 
 
+@torch.no_grad()
+def test_each_band_of_each_image_gets_its_own_white_noise_by_its_own_filter():
+    torch.manual_seed(0)
+    noise = CorrelatedNoise(2)
+    noise.kernel_elements.copy_(torch.rand(2, 6))
+    white, kernel = torch.randn(3, 2, 36, 36), noise.kernel()
+    sigma = torch.tensor([2.0, 3.0])
+    noise.log_sky.copy_(sigma.log())
+    noise.log_gain.fill_(-30.0)
+    drawn = noise(torch.zeros(3, 2, 32, 32), torch.zeros(3, 2), white)
+    for image in range(3):
+        for band in range(2):
+            expected = sigma[band] * F.conv2d(white[image, band][None, None], kernel[band][None])[0, 0]
+            torch.testing.assert_close(drawn[image, band], expected, rtol=1e-5, atol=1e-5)
+    assert kernel.square().sum((1, 2, 3)).tolist() == pytest.approx([1.0, 1.0])
+
+
 @pytest.mark.parametrize("lags", [(0.0, 0.0), (0.15, 0.01), (0.09, -0.07)])
 def test_noise_is_told_from_faint_sources_that_nobody_sees(lags):
     random = np.random.default_rng(2)
@@ -330,6 +347,8 @@ def test_nothing_that_is_drawn_is_a_number_of_less_than_full_precision():
     drawn = [generator._filter(torch.randn(16, 3)), generator.neighbours(torch.randn(64, latent_neighbours(50)))]
     for numbers in drawn:
         assert (numbers.abs() >= smallest).all()
+    weights = Photometer(3, 50).weights
+    assert (weights.abs()[weights != 0] >= smallest).all() and (weights != 0).any(0).all()
 
 
 @torch.no_grad()

@@ -83,17 +83,14 @@ class CorrelatedNoise(nn.Module):
         return flux + self.sigma(flux, depth) * self._filter(white)
 
     def _filter(self, white):
-        """Filter white noise: the sum over the kernel's distinct elements of element times shifted copies.
+        """Filter white noise [n, band, y, x] without its rim.
 
-        A convolution with one channel in and out is no matrix product: as one it took a tenth of a training step.
+        Every plane is a channel with a filter of its own: a convolution that libraries have a fast way for.
         """
-        size = [length - 2 * HALF for length in white.shape[-2:]]
-        sums = [0.0] * len(_ORBIT_INDEX)
-        for y, row in enumerate(_KERNEL_INDEX.tolist()):
-            for x, k in enumerate(row):
-                sums[k] = sums[k] + white[..., y : y + size[0], x : x + size[1]]
-        elements = self.elements()
-        return sum(elements[:, k, None, None] * total for k, total in enumerate(sums))
+        planes = white.flatten(0, 1)[None]
+        with torch.autocast(white.device.type, enabled=False):
+            filtered = F.conv2d(planes, self.kernel().repeat(len(white), 1, 1, 1), groups=planes.shape[1])
+        return filtered.view(*white.shape[:2], *filtered.shape[-2:])
 
     @torch.no_grad()
     def start_at(self, sky_rms, correlation, log_depth, gain):

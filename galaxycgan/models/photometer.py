@@ -26,6 +26,8 @@ FREQUENCIES = (0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.24, 0.34, 0.5)
 FAINT = 4.0
 #: Shapes much rounder than this are alike: their modulus stays differentiable.
 ROUND = 0.02
+#: Weights below this are none: far out they would be too small for float32's full precision, at which CPUs are slow.
+NO_WEIGHT = 1e-30
 #: Variance of the sky noise in a pixel: the unit of flux is twice its standard deviation.
 SKY_VARIANCE = 0.25
 
@@ -45,7 +47,8 @@ def _templates(size):
     for inner, outer in RINGS_PX:
         ring = torch.sigmoid((radius - inner) * 2) * torch.sigmoid((outer - radius) * 2)
         weights += [ring * (sector == k) for k in range(SECTORS)]
-    return torch.stack(weights).to(torch.get_default_dtype())
+    weights = torch.stack(weights)
+    return weights.where(weights.abs() > NO_WEIGHT, 0.0).to(torch.get_default_dtype())
 
 
 def _power_bins(size, window):

@@ -45,7 +45,7 @@ OBJECTIVES = {
     "predictor": (PredictorTrainer, {"images": 835_200, "batch": 64, "lr": 4e-4}),
 }
 #: How equal options train, a number that rises when they come to train otherwise: no run goes on by another recipe.
-RECIPES = {"relativistic": 3, "predictor": 2}
+RECIPES = {"relativistic": 4, "predictor": 2}
 #: Options that change the result: the same in a run and its resumption.
 IDENTITY = (
     "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "draw", "fold", "folds", "seed",
