@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from galaxycgan.models.release import load_generator
 from galaxycgan.training.adversarial import PENALTY_EVERY, Settings, Trainer
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.gan import RECIPES, train_gan
+from galaxycgan.training.threads import fastest_threads
 
 CPU = torch.device("cpu")
 COMPILE = Trainer.compile
@@ -54,6 +56,48 @@ def test_a_run_goes_on_in_its_precision_on_a_machine_of_another_kind(options, tm
     train_gan(stopped, Context())
     assert "(as its checkpoint)" in capsys.readouterr().out
     assert_same_weights(tmp_path / "run", tmp_path / "stopped")
+
+
+@pytest.fixture
+def threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("cores, seconds, fastest", [(8, (8, 4, 6, 1), 2), (6, (8, 5, 4, 2), 6), (2, (8, 9), 1)])
+def test_a_training_takes_the_number_of_threads_that_makes_it_fastest(cores, seconds, fastest, threads_as_before):
+    tried = []
+
+    class Slow:
+        generator = types.SimpleNamespace(shape=NetworkShape.preset("tiny", 1, 32, 1))
+        settings = Settings(2, 1e-3, 1.0, 0)
+
+        def step(self, flux, conditions, progress):
+            threads = torch.get_num_threads()
+            if threads not in tried:
+                tried.append(threads)
+            time.sleep(0.004 * seconds[tried.index(threads)])
+
+    assert fastest_threads(Slow(), cores, lambda: None) == fastest == torch.get_num_threads()
+    # Where more were slower, still more are not tried.
+    assert tried == {8: [1, 2, 4], 6: [1, 2, 4, 6], 2: [1, 2]}[cores]
+
+
+def test_a_run_goes_on_with_the_number_of_threads_that_was_chosen_for_it(
+    options, tmp_path, monkeypatch, threads_as_before, capsys
+):
+    # As many cores as there are or not: the choice is of the first part alone.
+    monkeypatch.setattr("galaxycgan.training.gan.WORTH_IMAGES", 1)
+    monkeypatch.setattr("galaxycgan.training.gan.fastest_threads", lambda *_: torch.set_num_threads(1) or 1)
+    left_to_us = dataclasses.replace(options, threads=0)
+    with pytest.raises(Interrupted):
+        train_gan(left_to_us, Context(stop=StopAfter(3)))
+    monkeypatch.delattr("galaxycgan.training.gan.fastest_threads")
+    train_gan(left_to_us, Context())
+    assert capsys.readouterr().out.count("cpu, 1 threads") == 2
+    train_gan(dataclasses.replace(options, run=str(tmp_path / "one")), Context())
+    assert_same_weights(tmp_path / "run", tmp_path / "one")
 
 
 def test_scales_that_another_processor_rounds_otherwise_are_the_same(options, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The stage train_gan: a store in, a run directory with a trained generator out; resumes to the bit."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -33,6 +34,7 @@ from galaxycgan.training.loop import Loop
 from galaxycgan.training.names import CHECKPOINT
 from galaxycgan.training.noise import noise_of
 from galaxycgan.training.predictor import PredictorTrainer
+from galaxycgan.training.threads import WORTH_IMAGES, fastest_threads
 from galaxycgan.training.validation import Looks
 
 CONFIG = "config.json"
@@ -212,6 +214,10 @@ def train_gan(config, context):
             return
         if identity["precision"] != precision_name(dtype):
             dtype, reason = getattr(torch, identity["precision"]), "as its checkpoint"
+        settings = Settings(config.batch, config.lr, config.gamma, config.seed, strength(len(rows)))
+        make_trainer = functools.partial(OBJECTIVES[config.objective][0], shape, settings, device, dtype, team)
+        if not config.threads:
+            threads = _threads(threads, config, device, team, state, make_trainer, context)
         context.say(
             f"{store.path}: {len(rows):,} training galaxies, bands {','.join(store.bands)}, {store.size} px; "
             f"{device.type}, {_processes(team)}{threads} threads, {precision_name(dtype)} ({reason})"
@@ -223,8 +229,7 @@ def train_gan(config, context):
             )
         if team.leads:
             _save_inputs(run, config, store, rows)
-        settings = Settings(config.batch, config.lr, config.gamma, config.seed, strength(len(rows)))
-        trainer = OBJECTIVES[config.objective][0](shape, settings, device, dtype, team)
+        trainer = make_trainer()
         conditions = torch.from_numpy(conditioning.standardise(labels)).to(device)
         images = _prepare(trainer, store, rows, conditions, conditioning.numeric, state)
         if state:
@@ -245,6 +250,15 @@ def train_gan(config, context):
         f"{run}: done, {trainer.images:,} images in {seconds['wall'] / 60:.1f} minutes "
         f"({seconds['cpu'] / 60:.1f} CPU minutes)"
     )
+
+
+def _threads(cores, config, device, team, state, make_trainer, context):
+    """Set and return the number of CPU threads where it is left to us: the checkpoint's, or the fastest."""
+    if device.type != "cpu" or team.size > 1:
+        return cores
+    if state:
+        return set_threads(min(state.get("threads", cores), cores))
+    return fastest_threads(make_trainer(), cores, context.check) if config.images >= WORTH_IMAGES else cores
 
 
 def _processes(team):

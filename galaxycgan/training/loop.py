@@ -152,7 +152,7 @@ class Loop:
         if not self.team.leads:
             return
         state = {"trainer": trained, "identity": self.identity, "seconds": self.seconds()}
-        state |= {"best": self.best, "ticked": self.ticked, "finished": finished}
+        state |= {"best": self.best, "ticked": self.ticked, "finished": finished, "threads": torch.get_num_threads()}
         save_checkpoint(self.directory / CHECKPOINT, state)
 
     def _values(self, report):
