@@ -9,9 +9,6 @@ MOCK_N ?= 1866
 GAN_PRESET ?= tiny
 GAN_IMAGES ?= 90000
 GAN_MINUTES ?= 5.5
-# Threads wait for each other hundreds of times in a step of a small network. Where a core is shared, with other work or
-# by another virtual machine, two of them take twice as long as one.
-GAN_THREADS ?= 1
 GALAXIES ?= 1000
 EPOCHS ?= 15
 TARGET ?= 8 < log_mass < 9 and photo_z < 0.15
@@ -36,7 +33,7 @@ demo: $(VENV)/.demo
 	@test -f data/HSC_ids.npy || $(RUN) mock --out data --n $(MOCK_N) --bands $(BANDS)
 	@$(RUN) convert --bands $(BANDS)
 	@$(SUBMIT) train_gan --cluster $(CLUSTER) --wait --preset $(GAN_PRESET) --images $(GAN_IMAGES) \
-		--max-minutes $(GAN_MINUTES) --threads $(GAN_THREADS)
+		--max-minutes $(GAN_MINUTES)
 	@$(SUBMIT) generate --cluster $(CLUSTER) --wait --recipe catalogs/demo.toml --n $(GALAXIES)
 	@$(SUBMIT) train_classifier --cluster $(CLUSTER) --wait --augment standard --epochs $(EPOCHS) \
 		--target '$(TARGET)'

@@ -35,7 +35,9 @@ class TrainGan:
     fold: int = option(-1, "learn from the galaxies of a classifier with this --fold, from 0; -1: no cross-validation")
     folds: int = option(5, "number of folds")
     seed: int = option(0, "seed of weights, order, latents and noise")
-    threads: int = option(0, "CPU threads; 0: one per core that the job may use")
+    threads: int = option(
+        0, "CPU threads, on which the last bits depend; 0: as many as make it fastest here, tried out before it begins"
+    )
     device: str = option("auto", "auto, cpu or cuda")
     precision: str = option("auto", "auto, float32 or bfloat16", choices=("auto", "float32", "bfloat16"))
     deterministic: bool = option(
