@@ -62,11 +62,35 @@ def test_intervals_hold_what_new_galaxies_give():
         assert high - low == pytest.approx(2 * 1.96 * scatter, rel=0.45), name
 
 
-def test_the_calibration_errors_interval_lies_about_it():
-    for seed in range(20):
-        found = scores(*galaxies(1000, seed=seed), 0.5, draws=200)
-        low, high = found["intervals"]["calibration_error"]
-        assert 0 <= low < found["calibration_error"] < high
+def test_a_calibration_error_is_told_beside_that_of_perfect_probabilities():
+    found = [scores(*galaxies(1000, seed=seed), 0.5, draws=100) for seed in range(20)]
+    chance = np.mean([each["calibration_error_of_perfect"] for each in found])
+    assert np.mean([each["calibration_error"] for each in found]) == pytest.approx(chance, rel=0.15) and chance > 0.02
+    wanted, probability = galaxies(1000)
+    bold = scores(wanted, np.clip(2 * probability - 0.5, 0.01, 0.99), 0.5, draws=100)
+    assert bold["calibration_error"] > 3 * bold["calibration_error_of_perfect"]
+
+
+@pytest.mark.parametrize("share, width, threshold", [(0.2, 2.0, 0.9), (0.05, 2.5, 0.5), (0.2, 3.0, 0.5)])
+def test_intervals_of_few_galaxies_hold_the_truth(share, width, threshold):
+    def survey(n, random):
+        wanted = (random.random(n) < share).astype(float)
+        x = random.normal(wanted * width)
+        return wanted, 1 / (1 + (1 - share) / share * np.exp(width**2 / 2 - width * x))
+
+    truth = scores(*survey(400_000, np.random.default_rng(99)), share, threshold, draws=1)
+    inside = dict.fromkeys(("purity", "completeness", "roc_auc"), 0)
+    for seed in range(100):
+        found = scores(*survey(187, np.random.default_rng(seed)), share, threshold, draws=20)
+        for name in inside:
+            low, high = found["intervals"][name]
+            inside[name] += low <= truth[name] <= high or np.isnan(low)
+    assert min(inside.values()) >= 88, inside  # 95 expected, 2.2 standard errors and what a discrete count costs
+
+
+def test_no_galaxy_called_has_no_purity():
+    found = scores(np.repeat([0.0, 1.0], 10), np.full(20, 0.2), 0.5)
+    assert np.isnan(found["intervals"]["purity"]).all() and found["intervals"]["completeness"][0] == 0.0
 
 
 def test_one_kind_alone_gives_no_roc_curve_and_no_failure():

@@ -23,6 +23,8 @@ from galaxycgan.evaluation.samples import Samples
 from galaxycgan.evaluation.subject import GeneratorSubject
 from galaxycgan.files import read_json
 from galaxycgan.generation.job import generate
+from galaxycgan.images.photometry import measure
+from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.release import CARD, TRAINED_ON
 from galaxycgan.training.gan import train_gan
 
@@ -69,6 +71,37 @@ def test_conditional_distance_sees_shuffled_labels_that_the_plain_one_misses():
     assert metrics.w1_conditional(a, shuffled, labels) > metrics.w1_conditional(a, table(600, 1), labels) + 0.1
 
 
+def test_conditional_distance_is_made_of_numbers_before_categories():
+    kind = np.arange(600) % 2
+    images, labels = galaxies(600, 0)
+    one_hot = np.column_stack([kind, 1 - kind, labels])
+    shuffled = np.column_stack([one_hot[:, :2], labels[np.random.default_rng(1).permutation(600)]])
+    found = {}
+    for name, numeric in (("told", [False, False, True, True]), ("not told", None)):
+        quick = QuickMetrics(images, one_hot, BANDS, numeric)
+        found[name] = quick(galaxies(600, 2, labels=shuffled[:, 2:])[0], one_hot)["w1_conditional"]
+    assert found["told"] > 0.4 > found["not told"]
+    # One label that is a number: cells are of it and of the kinds.
+    cells = metrics.cell_labels(one_hot[:, :3], [False, False, True])
+    assert np.array_equal(cells, one_hot[:, [2, 0]])
+    assert len(np.unique(metrics.cells_of(cells, metrics.cell_edges(cells)))) == 6
+
+
+def test_galaxies_on_an_empty_sky_have_magnitudes_and_distances():
+    """As segmented cutouts, whose sky is exactly 0."""
+    images, labels = galaxies(300, 0)
+    y, x = np.indices((50, 50)) - 24.5
+    cut = np.where(np.hypot(x, y) < 18, images, 0)
+    softening = metrics.flux_softening(measure(cut, BANDS), 50)
+    found = metrics.properties(cut, BANDS)
+    assert 0 < softening < 5 and not np.isfinite(found["noise"]).any()
+    assert all(np.isfinite(values).mean() > 0.8 for name, values in found.items() if name != "noise")
+    brighter = quick_metrics(cut, 1.5 * cut, labels, BANDS)
+    assert brighter["w1.i"] > 0.3 and np.isnan(brighter["w1.noise"]) and brighter["w1.worst"] > brighter["w1.mean"] > 0
+    errors = metrics.label_errors(found, labels, [(found, labels)])
+    assert np.isfinite(errors[0]).all()
+
+
 def test_label_rmse_is_one_for_real_and_larger_for_shuffled_labels():
     train, train_labels = galaxies(800, 1)
     (real, labels), (second, theirs) = (galaxies(400, seed) for seed in (2, 3))
@@ -99,6 +132,13 @@ def test_power_and_noise_correlation_tell_white_from_correlated_noise():
     spectra = [metrics.power_spectra(images) for images in (white, smooth)]
     assert metrics.power_difference(spectra[0], spectra[0]) == (0, 0)
     assert metrics.power_difference(*spectra)[1] > 0.1
+
+
+def test_power_is_averaged_over_all_directions():
+    white = np.random.default_rng(0).normal(size=(20, 1, 50, 51))
+    streaks = white[..., :-1] + white[..., 1:]
+    ours, theirs = metrics.power_spectra(streaks), metrics.power_spectra(streaks.swapaxes(2, 3))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-10)
 
 
 def test_power_is_that_of_parseval():
@@ -481,12 +521,7 @@ def test_compare_puts_runs_side_by_side_and_marks_the_best(gan, survey_store, tm
 class Painted:
     """Stands in for a trained generator: Gaussian galaxies whose flux rises with mass as in `galaxies`."""
 
-    class conditioning:
-        columns = ("photo_z", "log_mass")
-
-        @staticmethod
-        def typical(labels):
-            return np.median(labels, axis=0)
+    conditioning = Conditioning.fit(("photo_z", "log_mass"), galaxies(100, 0)[1])
 
     class generator:
         class shape:
@@ -560,6 +595,27 @@ def test_slopes_agree_where_heavier_galaxies_are_farther_ones():
     assert len(parts) == 3
     for part in parts:
         assert part["slope_generated"] == pytest.approx(part["slope_real"], abs=3 * part["slope_real_error"])
+
+
+@pytest.mark.parametrize("categorical", [(), ("kind",)])
+def test_slopes_agree_where_a_further_label_goes_along_with_mass(categorical):
+    """Galaxies of another kind are fainter, and commoner among heavy ones; generated ones are all of one kind."""
+    images, labels = galaxies(3000, 1, noise=0.5)
+    kind = np.random.default_rng(3).random(3000) < (labels[:, 1] - 8) / 2
+    labels = np.column_stack([labels, kind])
+
+    class PaintedOfAKind(Painted):
+        conditioning = Conditioning.fit(("photo_z", "log_mass", "kind"), labels, categorical=categorical)
+
+        def sample(self, labels, seed, noisy=True):
+            return super().sample(labels, seed, noisy) * np.where(labels[:, 2], 0.5, 1.0)[:, None, None, None]
+
+    magnitude = metrics.properties(images * np.where(kind, 0.5, 1.0)[:, None, None, None], BANDS, 5.0)["i"]
+    parts = responses(PaintedOfAKind(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["mass_response"]
+    assert len(parts) == 3
+    for part in parts:
+        assert part["slope_generated"] == pytest.approx(-1.25, abs=0.02)
+        assert part["slope_real"] == pytest.approx(-1.25, abs=3 * part["slope_real_error"])
 
 
 def test_the_redshift_response_tells_who_dims_with_distance_from_who_does_not():

@@ -1,7 +1,9 @@
 """How good a classifier is: scores with their intervals, the threshold, the curves, from kinds and probabilities alone.
 
 Knows no network. A score's interval is where it lies in 95% of bootstrap draws of the galaxies (Efron 1979, Ann.
-Statist. 7, 1).
+Statist. 7, 1). Draws of a few galaxies that are all right show no scatter: purity and completeness have the interval of
+a share (Jeffreys's, Brown, Cai & DasGupta 2001, Stat. Sci. 16, 101), and so has the AUC where a kind is rare (Hanley &
+McNeil 1982, Radiology 143, 29).
 """
 
 import numpy as np
@@ -10,6 +12,8 @@ DRAWS = 500
 INTERVAL = (0.025, 0.975)
 #: Standard deviations from the mean that hold 95% of a normal distribution.
 NORMAL_95 = 1.96
+#: Of fewer galaxies of a kind draws of them scatter less than an AUC does.
+ENOUGH_TO_DRAW = 100
 #: Bins of equal width of the reliability diagram and of the calibration error.
 BINS = 10
 #: Numbers in memory at a time: draws times galaxies.
@@ -37,7 +41,8 @@ def scores(wanted, probability, prior, threshold=0.5, draws=DRAWS, seed=0):
     dict
         n, n_wanted, prior, threshold; log_loss and log_loss_prior (nats), roc_auc, average_precision, brier, purity and
         completeness and f1 at the threshold, calibration_error (expected calibration error, Naeini et al. 2015, AAAI
-        29, 2901; `BINS` bins); ``intervals``: name -> [low, high]. NaN where there is none: no galaxy of a kind.
+        29, 2901; `BINS` bins) and calibration_error_of_perfect, what probabilities that are right would show of as
+        many galaxies; ``intervals``: name -> [low, high] of the others. NaN where there is none: no galaxy of a kind.
     """
     wanted, probability = _prepared(wanted, probability)
     n = len(wanted)
@@ -50,19 +55,57 @@ def scores(wanted, probability, prior, threshold=0.5, draws=DRAWS, seed=0):
         _measures(wanted, probability, weights(random, min(step, draws - first), n), threshold)
         for first in range(0, draws, step)
     ]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in values}
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in values if name != "calibration_error"}
+    intervals = {name: interval(column) for name, column in columns.items()}
+    called, n_wanted = probability >= threshold, int(wanted.sum())
+    right = int((wanted * called).sum())
+    intervals["purity"], intervals["completeness"] = (share_interval(right, of) for of in (int(called.sum()), n_wanted))
+    if min(n_wanted, n - n_wanted) < ENOUGH_TO_DRAW:
+        intervals["roc_auc"] = auc_interval(values["roc_auc"], n_wanted, n - n_wanted)
+    values["calibration_error_of_perfect"] = _calibration_error_of_perfect(probability, random, min(step, draws))
     values["log_loss_prior"] = float(-np.mean(np.log(np.where(wanted == 1, *np.clip([prior, 1 - prior], 1e-7, 1)))))
-    about = {"n": n, "n_wanted": int(wanted.sum()), "prior": float(prior), "threshold": float(threshold)}
-    # A sum of amounts grows with the scatter that drawing adds: its draws tell how far it scatters, not where it lies.
-    error = columns["calibration_error"]
-    columns["calibration_error"] = np.maximum(error - error.mean() + values["calibration_error"], 0)
-    return about | values | {"intervals": {name: interval(column) for name, column in columns.items()}}
+    about = {"n": n, "n_wanted": n_wanted, "prior": float(prior), "threshold": float(threshold)}
+    return about | values | {"intervals": intervals}
 
 
 def interval(draws):
     """Return the 95% interval [low, high] of draws; NaN ones do not count."""
     draws = np.asarray(draws)[np.isfinite(draws)]
     return [float(edge) for edge in np.quantile(draws, INTERVAL)] if len(draws) else [np.nan, np.nan]
+
+
+def share_interval(k, n):
+    """Return Jeffreys's 95% interval [low, high] of a share of which k of n are seen; NaN for n = 0."""
+    from scipy.special import betaincinv
+
+    if not n:
+        return [np.nan, np.nan]
+    low, high = (float(betaincinv(k + 0.5, n - k + 0.5, edge)) for edge in INTERVAL)
+    return [low if k else 0.0, high if k < n else 1.0]
+
+
+def auc_interval(auc, n, m):
+    """Return Hanley & McNeil's 95% interval [low, high] of an AUC of n galaxies of one kind and m of the other.
+
+    Symmetric in the logarithm of the odds, in which half a pair keeps 0 and 1 finite.
+    """
+    if not n * m:
+        return [np.nan, np.nan]
+    a = (auc * n * m + 0.5) / (n * m + 1)
+    one, two = a / (2 - a) - a**2, 2 * a**2 / (1 + a) - a**2
+    error = np.sqrt((a * (1 - a) + (n - 1) * one + (m - 1) * two) / (n * m)) / (a * (1 - a))
+    return [float(1 / (1 + np.exp(-(np.log(a / (1 - a)) + side * NORMAL_95 * error)))) for side in (-1, 1)]
+
+
+def _calibration_error_of_perfect(probability, random, draws):
+    """Return the mean calibration error of galaxies whose kinds are drawn with their probabilities."""
+    kinds = random.random((draws, len(probability))) < probability
+    return float((np.abs((kinds - probability) @ _in_bins(probability)).sum(1) / len(probability)).mean())
+
+
+def _in_bins(probability):
+    """Tell which galaxy is in which bin: bool [n, bin]."""
+    return np.minimum((probability * BINS).astype(int), BINS - 1)[:, None] == np.arange(BINS)
 
 
 def weights(random, draws, n):
@@ -110,8 +153,7 @@ def _measures(wanted, probability, weight, threshold):
     called = probability >= threshold
     log_likelihood = np.where(wanted == 1, np.log(probability), np.log1p(-probability))
     right = weight @ (wanted * called)
-    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
-    excess = weight @ ((wanted - probability)[:, None] * (bins[:, None] == np.arange(BINS)))
+    excess = weight @ ((wanted - probability)[:, None] * _in_bins(probability))
     auc, precision = _ranked(wanted, probability, weight)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {

@@ -27,7 +27,10 @@ ROWS = {
     "average_precision": ("average precision", "mean purity over all completenesses; guessing gives the wanted share"),
     "log_loss": ("log loss [nats]", "surprise at the truth; to compare with that of the prior"),
     "brier": ("Brier score", "mean squared error of the probabilities"),
-    "calibration_error": ("calibration error", f"mean distance from the diagonal below, {BINS} bins"),
+    "calibration_error": (
+        "calibration error",
+        f"mean distance from the diagonal below, {BINS} bins; so few galaxies of perfect probabilities would show some",
+    ),
     "purity": ("purity", "true ones among those called wanted, at the threshold"),
     "completeness": ("completeness", "called ones among those wanted, at the threshold"),
     "f1": ("F1", "harmonic mean of the two"),
@@ -99,6 +102,12 @@ def _heading(metrics, results):
 
 def _table(metrics, results):
     """All scores of all sets with their intervals."""
+
+    def beside(name, key):
+        if key in metrics[name]["intervals"]:
+            return " to ".join(page.number(edge) for edge in metrics[name]["intervals"][key])
+        return f"perfect ones: {page.number(metrics[name][f'{key}_of_perfect'])}"
+
     head = "".join(
         f'<th scope="col" class="number">{name}<br><small>{metrics[name]["n"]:,}</small></th>' for name in results
     )
@@ -106,7 +115,7 @@ def _table(metrics, results):
     for key, (title, words) in ROWS.items():
         cells = "".join(
             f'<td class="number" data-label="{name}">{page.number(metrics[name][key])}'
-            f"<br><small>{' to '.join(page.number(edge) for edge in metrics[name]['intervals'][key])}</small></td>"
+            f"<br><small>{beside(name, key)}</small></td>"
             for name in results
         )
         rows += f'<tr><th scope="row">{title}<br><small>{html.escape(words)}</small></th>{cells}</tr>'
@@ -118,7 +127,7 @@ def _table(metrics, results):
     words = "; ".join(f"{name}: {html.escape(SETS[name])}" for name in results)
     chosen = metrics["calibration"]
     return (
-        f'<section id="scores"><h2>Scores</h2><p>{words}. With 95% bootstrap intervals. Called wanted '
+        f'<section id="scores"><h2>Scores</h2><p>{words}. With 95% intervals. Called wanted '
         f"from a probability of {page.number(chosen['threshold'])} on ({html.escape(chosen['rule'])}); temperature "
         f'{page.number(chosen["temperature"])}.</p><table class="cards"><thead><tr><th scope="col">score'
         f"</th>{head}</tr></thead><tbody>{rows}</tbody></table></section>"

@@ -6,8 +6,8 @@ Goals are those of a run of 40 CPU minutes on 1,866 galaxies, judged on galaxies
 import dataclasses
 import math
 
-#: A metric is off its floor where it lies so many standard deviations of the floor on its bad side: by chance once
-#: in about a thousand numbers. Distances can't be negative and have a long tail upwards: two mocks reach 3.8.
+#: A metric is off its floor where it lies so many standard deviations of the floor on its bad side. Distances can't be
+#: negative and have a long tail upwards: one W1 in 200 of like sets is beyond, and one in 150 with `--quick`'s draws.
 OFF_FLOOR = {"high": 4.5, "low": 3.5, "both": 3.5}
 
 
@@ -40,7 +40,8 @@ MEANINGS = {
     "w1.worst": Meaning("Photometry, worst W1/σ", f"The same of the worst of the eight. {_SMALL}", goal=(0, 0.15)),
     "w1_conditional": Meaning(
         "W1/σ at given labels",
-        f"The same within nine cells of redshift and mass: are galaxies right for their labels? {_SMALL}",
+        "The same within nine cells of the first two labels that are numbers, such as redshift and mass: are galaxies"
+        f" right for their labels? {_SMALL}",
         goal=(0, 0.15),
     ),
     "label_rmse": Meaning(
@@ -110,7 +111,8 @@ MEANINGS = {
     ),
     "mass_response.slope": Meaning(
         "Slope with mass, beyond error",
-        "Largest excess of |slope - real slope| over two standard errors or 5% of it, in mag/dex. 0 is ideal.",
+        "Largest excess, of three redshifts, of |slope - real slope| over two standard errors or 5% of it, in mag/dex."
+        " 0 is ideal; where the errors are larger than 5%, one perfect generator in six misses it by chance.",
         goal=(0, 0),
     ),
     "redshift_response.monotone": Meaning(

@@ -29,7 +29,7 @@ from galaxycgan.catalogs.expression import fulfilled
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation import goals, page, pictures
+from galaxycgan.evaluation import goals, metrics, page, pictures
 from galaxycgan.evaluation.classification import NORMAL_95
 from galaxycgan.evaluation.judge import Galaxies, Sets, judge
 from galaxycgan.evaluation.resampling import DRAWS, FEW_DRAWS, record
@@ -40,7 +40,6 @@ from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
 from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.files import make_directory, read_json, read_records, sha256_file, write_json
 from galaxycgan.images.bands import reference_band
-from galaxycgan.images.photometry import measure
 from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.release import METRICS, WEIGHTS
 from galaxycgan.provenance import tool_stamp
@@ -214,9 +213,10 @@ class Evaluation:
             teachers=self._read(*samples.teachers) if samples.teachers else None,
             training=None if self.config.quick or not samples.searched() else self._read(*samples.searched()),
             other_unseen=samples.others_unseen,
-            columns=self.subject.conditioning.names,
+            columns=conditioning.names,
+            numeric=tuple(conditioning.numeric),
         )
-        self.sky_rms = np.median(measure(real.images[:FOR_NOISE], store.bands)["sky_rms"], axis=0)
+        self.sky_rms = metrics.sky_noise(real.images[:FOR_NOISE], store.bands)
 
     def _read(self, store, rows):
         labels = store.labels(self.subject.columns)[rows]
@@ -291,7 +291,8 @@ def _say(context, report, out):
     found = report["metrics"]
     mean, worst = found["w1.mean"], found["w1.worst"]
     note = "" if report["judged"] else f" ({report['n']} galaxies: reported, not judged)"
-    context.say(f"mean W1/sigma {mean['value']:.3f}, worst {worst['value']:.3f}, floor {mean['floor']:.3f}{note}")
+    floor = "unknown" if mean["floor"] is None else f"{mean['floor']:.3f}"
+    context.say(f"mean W1/sigma {mean['value']:.3f}, worst {worst['value']:.3f}, floor {floor}{note}")
     if report["remark"]:
         context.say(report["remark"])
     for part in report["mass_response"]:

@@ -60,6 +60,8 @@ class Sets:
         Whether the generator has seen none of `other`.
     columns : tuple of str
         Names of the labels.
+    numeric : tuple of bool or None
+        Which of them are amounts, and not what tells a category; None: all.
     """
 
     real: Galaxies
@@ -69,6 +71,7 @@ class Sets:
     training: Galaxies | None
     other_unseen: bool
     columns: tuple
+    numeric: tuple | None = None
 
     @property
     def compared(self):
@@ -102,11 +105,13 @@ class Judgement:
     softening_njy: float = 0.0
 
 
-def photometry(galaxies, bands, softening_njy):
-    """Return the measurements that the quick metrics need of a set."""
+def photometry(galaxies, bands, softening_njy, numeric=None):
+    """Return the measurements that the quick metrics need of a set; `numeric`: as of `Sets`, by default all are."""
     products, counts = metrics.noise_pairs(galaxies.images)
+    numeric = [True] * galaxies.labels.shape[1] if numeric is None else numeric
     return {
         "labels": galaxies.labels,
+        "cells": metrics.cell_labels(galaxies.labels, numeric),
         "properties": metrics.properties(galaxies.images, bands, softening_njy),
         "spectra": metrics.power_spectra(galaxies.images),
         "products": products,
@@ -128,7 +133,7 @@ def distances(real, synthetic, columns=()):
     labels = real["labels"], synthetic["labels"]
     out = {f"w1.{name}": value for name, value in metrics.w1_table(ours, theirs).items()}
     if labels[0].shape[1] >= 2:
-        out["w1_conditional"] = metrics.w1_conditional(ours, theirs, *labels)
+        out["w1_conditional"] = metrics.w1_conditional(ours, theirs, real["cells"], synthetic["cells"])
     out |= {f"offset.{name}": value for name, value in metrics.offsets(ours, theirs, *labels).items()}
     out["power.mean"], out["power.worst"] = metrics.power_difference(real["spectra"], synthetic["spectra"])
     lags, their_lags = (metrics.noise_lags(each["products"], each["counts"]) for each in (real, synthetic))
@@ -187,7 +192,9 @@ def judge(
     out = Judgement(softening_njy=softening_of(sets.real.images, bands))
     # Threads: numpy's sums, sorts and transforms let others run.
     with concurrent.futures.ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as executor:
-        measured = executor.map(lambda each: photometry(each, bands, out.softening_njy), sets.compared.values())
+        measured = executor.map(
+            lambda each: photometry(each, bands, out.softening_njy, sets.numeric), sets.compared.values()
+        )
         out.measured = dict(zip(sets.compared, measured, strict=True))
     check()
     real, synthetic, other = out.measured.values()

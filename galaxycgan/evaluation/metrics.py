@@ -18,6 +18,8 @@ CELLS = 3
 MOST_TERMS = 60
 #: Images transformed at a time.
 PIECE = 256
+#: What stands for the noise where there is none, over the flux.
+NOISELESS = 1e-3
 
 
 def properties(images, bands, softening_njy=None):
@@ -46,29 +48,41 @@ def properties(images, bands, softening_njy=None):
     out["log r50"] = np.log10(m["r50"])
     out["r80/r50"] = m["r80"] / m["r50"]
     out["ellipticity"] = m["ellipticity"]
-    out["noise"] = np.log10(m["sky_rms"][:, k])
+    noise = m["sky_rms"][:, k]
+    out["noise"] = np.log10(np.where(noise > 0, noise, np.nan))
     return out
 
 
 def flux_softening(measured, size):
-    """Return a softening for asinh magnitudes: the aperture's uncorrelated noise, median over set and bands."""
+    """Return a softening for asinh magnitudes: the aperture's uncorrelated noise, median over set and bands.
+
+    Of stamps without sky noise, such as segmented ones, a thousandth of the median flux.
+    """
     n_pixels = geometry(size).within(9.0).sum()
-    return float(np.median(measured["sky_rms"]) * np.sqrt(n_pixels))
+    noise = np.median(measured["sky_rms"]) * np.sqrt(n_pixels)
+    return float(noise or NOISELESS * np.median(np.abs(measured["flux"])) or 1.0)
+
+
+def sky_noise(images, bands):
+    """Return the median sky noise [band]; of stamps without any, a thousandth of their pixels' standard deviation."""
+    noise = np.median(measure(images, bands)["sky_rms"], axis=0)
+    return np.where(noise > 0, noise, np.maximum(NOISELESS * images.std(axis=(0, 2, 3)), 1e-12))
 
 
 def w1_table(real, synthetic):
     """Wasserstein-1 distance over the real standard deviation, for each property of `properties`, their mean and worst.
 
-    Galaxies whose property can't be measured (NaN) are left out of that property.
+    Galaxies whose property can't be measured (NaN) are left out of that property; properties that no real galaxy has,
+    such as the noise of a sky that is 0, out of mean and worst.
     """
-    table = {}
+    table, shown = {}, []
     for name, values in real.items():
         a, b = (v[np.isfinite(v)] for v in (values, synthetic[name]))
-        table[name] = (
-            float(wasserstein_distance(a, b) / a.std()) if len(a) > 1 and len(b) > 1 and a.std() > 0 else np.nan
-        )
-    values = list(table.values())
-    return table | {"mean": float(np.mean(values)), "worst": float(np.max(values))}
+        scatters = len(a) > 1 and a.std() > 0
+        table[name] = float(wasserstein_distance(a, b) / a.std()) if scatters and len(b) > 1 else np.nan
+        shown += [table[name]] if scatters else []
+    mean, worst = (float(np.mean(shown)), float(np.max(shown))) if shown else (np.nan, np.nan)
+    return table | {"mean": mean, "worst": worst}
 
 
 def cell_edges(labels):
@@ -79,7 +93,22 @@ def cell_edges(labels):
 
 
 def _quantile_edges(values):
-    return np.quantile(values, np.arange(1, CELLS) / CELLS) if len(values) else []
+    different = np.unique(values)
+    if len(different) <= CELLS:  # a category, say: between its values
+        return (different[1:] + different[:-1]) / 2
+    return np.quantile(values, np.arange(1, CELLS) / CELLS)
+
+
+def cell_labels(labels, numeric):
+    """Return the two standardised labels [n, 2] that cells are made of: the first that are amounts, else categories.
+
+    Parameters
+    ----------
+    labels : array [n, label]
+    numeric : sequence of bool
+        Which of them are amounts.
+    """
+    return labels[:, np.argsort(~np.asarray(numeric, dtype=bool), kind="stable")[:2]]
 
 
 def cells_of(labels, edges):
@@ -110,7 +139,8 @@ def w1_conditional(real, synthetic, labels, synthetic_labels=None):
     theirs = cells if synthetic_labels is None else cells_of(synthetic_labels, edges)
     values = []
     for name in real:
-        spread = np.nanstd(real[name])
+        known = real[name][np.isfinite(real[name])]
+        spread = known.std() if len(known) else 0.0
         for cell in np.unique(cells) if spread > 0 else ():
             a, b = real[name][cells == cell], synthetic[name][theirs == cell]
             a, b = a[np.isfinite(a)], b[np.isfinite(b)]
@@ -162,7 +192,10 @@ def _polynomial(labels):
 def _design(table):
     """Columns of a property table as a finite matrix [n, k]."""
     matrix = np.stack(list(table.values()), 1)
-    return np.where(np.isfinite(matrix), matrix, np.nanmedian(matrix, axis=0))
+    known = np.isfinite(matrix)
+    # A column that nobody has, such as the noise of a sky that is 0, tells nothing.
+    middle = [np.median(column[good]) if good.any() else 0.0 for column, good in zip(matrix.T, known.T, strict=True)]
+    return np.where(known, matrix, middle)
 
 
 def label_errors(train, train_labels, sets):
@@ -212,8 +245,10 @@ def power_spectra(images):
     frequency = np.fft.fftfreq(size) * size
     half = size // 2 + 1
     k = np.hypot(frequency[:, None], frequency[None, :half]).round().astype(int).ravel()
+    # Half of the plane is stored: columns between the first and the last stand for two.
+    times = np.where((np.arange(half) == 0) | (2 * np.arange(half) == size), 1.0, 2.0)
     average = np.zeros((len(k), half))
-    average[np.arange(len(k))[k < half], k[k < half]] = 1.0
+    average[np.arange(len(k))[k < half], k[k < half]] = np.tile(times, size)[k < half]
     average /= np.maximum(average.sum(0), 1)
     spectra = np.empty((n, n_bands, half))
     for start in range(0, n, PIECE):
@@ -246,12 +281,13 @@ def noise_pairs(images):
 def noise_lags(products, counts):
     """Mean autocorrelation of the sky noise at lags of 1 and 2 pixels along the axes, over bands, of `noise_pairs`."""
     mean = products.sum(0) / np.maximum(counts.sum(0), 1)
-    return [float(value) for value in (mean[:, 1:] / mean[:, :1]).mean(0)]
+    variance = np.where(mean[:, :1] > 0, mean[:, :1], np.nan)  # of no noise there is no correlation
+    return [float(value) for value in (mean[:, 1:] / variance).mean(0)]
 
 
 def slope_beside(other, x, y):
-    """Slope of y with x at fixed `other`: the coefficient of x of the plane through (x, other, y)."""
-    design = np.column_stack([x, other - np.mean(other), np.ones(len(x))])
+    """Slope of y with x at fixed `other` [n] or [n, k]: the coefficient of x of the plane through (x, other, y)."""
+    design = np.column_stack([x, other - np.mean(other, axis=0), np.ones(len(x))])
     return float(np.linalg.lstsq(design, y, rcond=None)[0][0])
 
 

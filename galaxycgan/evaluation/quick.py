@@ -15,12 +15,14 @@ class QuickMetrics:
     labels : array [n, label]
         Theirs, standardised (`Conditioning.standardise`).
     bands : sequence of str
+    numeric : sequence of bool, optional
+        Which labels are amounts, and not what tells a category (`Conditioning.numeric`). Default: all.
     """
 
-    def __init__(self, images, labels, bands):
-        self.bands, self.labels = tuple(bands), np.asarray(labels, dtype=np.float64)
+    def __init__(self, images, labels, bands, numeric=None):
+        self.bands, self.labels, self.numeric = tuple(bands), np.asarray(labels, dtype=np.float64), numeric
         self.softening_njy = softening_of(images, self.bands)
-        self.real = photometry(Galaxies(images, self.labels), self.bands, self.softening_njy)
+        self.real = self._photometry(images, self.labels)
 
     def __call__(self, images, labels=None):
         """Compare synthetic galaxies with the real ones.
@@ -39,9 +41,11 @@ class QuickMetrics:
             noise_lag.*; and ``score``, the smaller the better: the mean of w1.mean and w1_conditional.
         """
         labels = self.labels if labels is None else np.asarray(labels, dtype=np.float64)
-        synthetic = photometry(Galaxies(images, labels), self.bands, self.softening_njy)
-        found = distances(self.real, synthetic)
+        found = distances(self.real, self._photometry(images, labels))
         return found | {"score": (found["w1.mean"] + found.get("w1_conditional", found["w1.mean"])) / 2}
+
+    def _photometry(self, images, labels):
+        return photometry(Galaxies(images, labels), self.bands, self.softening_njy, self.numeric)
 
 
 def quick_metrics(real_images, synthetic_images, labels, bands, synthetic_labels=None):

@@ -13,6 +13,8 @@ WINDOW_DEX = 0.05
 STEEP = 1.0
 #: Of so many galaxies ten lie within `RANGE`, as many as `local_slope` wants.
 SMALLEST_WINDOW = 12
+#: So many more for each further label whose effect is told from that of the moved one.
+ENOUGH_FOR_EACH = 5
 #: A slope may be wrong by this share of it.
 SLOPE_SHARE = 0.05
 QUANTILES = (0.2, 0.5, 0.8)
@@ -50,7 +52,7 @@ def responses(painter, labels, magnitude, bands, softening_njy, seed, latents=LA
     dict of lists of dict
         'mass_response', 'redshift_response': for each value of the label that stands still 'at' which value, 'n_real'
         galaxies near it, 'range' of the moved label, 'monotone' share of the latents, whether that is 'required',
-        'slope_generated', 'slope_real' and 'slope_real_error' in mag/dex at a fixed other label, of planes through
+        'slope_generated', 'slope_real' and 'slope_real_error' in mag/dex at fixed other labels, of planes through
         points at the labels of these galaxies; and for plots 'moved', 'mag', 'window'.
     """
     columns = painter.conditioning.columns
@@ -66,11 +68,15 @@ def responses(painter, labels, magnitude, bands, softening_njy, seed, latents=LA
 def _response(moved, still, painter, labels, magnitude, bands, softening, seed, latents):
     columns = painter.conditioning.columns
     x, fixed = (_dex(name, labels[:, columns.index(name)]) for name in (moved, still))
+    # Galaxies are generated at typical further labels, which may go along with the moved one: at fixed ones, too.
+    names = painter.conditioning.names
+    further = painter.conditioning.standardise(labels)[:, [name not in (moved, still) for name in names]]
+    beside = np.column_stack([fixed, further])
     parts = []
     for quantile in QUANTILES:
         centre = float(np.quantile(fixed, quantile))
         window = np.abs(fixed - centre) < WINDOW_DEX
-        if window.sum() < SMALLEST_WINDOW:
+        if window.sum() < SMALLEST_WINDOW + ENOUGH_FOR_EACH * further.shape[1]:
             continue
         steps = np.linspace(*np.quantile(x[window], RANGE), STEPS)
         # The relations are curved: a slope depends on where its points lie, so both are fitted at the same labels.
@@ -81,7 +87,7 @@ def _response(moved, still, painter, labels, magnitude, bands, softening, seed, 
         light, mag = _walk(painter, request, columns.index(moved), values, bands, softening, seed)
         # In a flux-limited survey the galaxies of a window are the more massive the farther they are: at its fixed
         # centre, where galaxies are generated, mass has another slope than it seems to have.
-        slope, error = metrics.local_slope(fixed[near], x[near], magnitude[near], int(quantile * 10))
+        slope, error = metrics.local_slope(beside[near], x[near], magnitude[near], int(quantile * 10))
         seen = np.interp(x[near], steps, mag.mean(1))
         direction = 1 if moved == MASS else -1
         parts.append(
@@ -91,7 +97,7 @@ def _response(moved, still, painter, labels, magnitude, bands, softening, seed, 
                 "range": [float(values[0]), float(values[-1])],
                 "monotone": float((direction * metrics.spearman_with_steps(light) > 0.9).mean()),
                 "required": bool(-direction * slope > STEEP),
-                "slope_generated": metrics.slope_beside(fixed[near], x[near], seen),
+                "slope_generated": metrics.slope_beside(beside[near], x[near], seen),
                 "slope_real": slope,
                 "slope_real_error": error,
                 "moved": values,

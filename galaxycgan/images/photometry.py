@@ -69,14 +69,17 @@ def aperture_error(sigma, correlation):
     -------
     array [n, band]
         Square root of ``sum_ij sigma_i sigma_j rho(i - j)`` over the aperture, sigma_i sigma_j taken as the mean
-        variance, plus the variance of the subtracted median (pi/2 of that of a mean).
+        variance, plus the variance of the subtracted median: of normal deviates that of their mean with arcsin(rho) in
+        the place of rho, since their signs correlate as 2/pi arcsin(rho) (Van Vleck & Middleton 1966, Proc. IEEE 54,
+        2); pi/2 of a mean's where they are independent.
     """
     shape = geometry(sigma.shape[-1])
     aperture, sky = shape.within(APERTURE_RADIUS), shape.sky
     variance = np.square(sigma)
     inside = variance[:, :, aperture].mean(axis=2) * [_pair_sum(aperture, rho) for rho in correlation]
-    level = variance[:, :, sky].mean(axis=2) * [_pair_sum(sky, rho) / sky.sum() ** 2 for rho in correlation]
-    return np.sqrt(inside + np.pi / 2 * aperture.sum() ** 2 * level)
+    signs = np.arcsin(np.clip(correlation, -1, 1))
+    level = variance[:, :, sky].mean(axis=2) * [_pair_sum(sky, rho) / sky.sum() ** 2 for rho in signs]
+    return np.sqrt(inside + aperture.sum() ** 2 * level)
 
 
 def _pair_sum(mask, correlation):

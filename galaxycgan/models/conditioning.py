@@ -12,9 +12,9 @@ MOST_REFERENCE = 20_000
 FLAG_QUANTILE = 0.99
 #: Each category is a number that the networks take.
 MOST_CATEGORIES = 32
-#: Columns that are positive and skewed: the networks take their logarithm.
 #: Of the standard deviation: what scales differ by that are the same but for the rounding of a machine.
 SAME_SCALE = 1e-9
+#: Columns that are positive and skewed: the networks take their logarithm.
 LOGARITHMIC = ("photo_z", "redshift", "specz_redshift", "z")
 
 
