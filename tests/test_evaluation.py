@@ -372,6 +372,16 @@ def test_galaxies_without_labels_are_left_out_and_a_small_survey_is_judged(gan, 
     assert "beyond goals: " in said and "goals missed" not in said
 
 
+def test_a_catalog_with_its_images_elsewhere_is_refused_with_the_way_out(catalog, survey_store, tmp_path, command):
+    from galaxycgan.catalogs.export import write_fits
+
+    for images, where in (("files", "FILES OF 32"), ("none", "NONE")):
+        fits_file = tmp_path / f"{images}.fits"
+        write_fits(catalog / "catalog.h5", fits_file, images=images, images_per_file=32)
+        code, _, error = command("evaluate", "--real", survey_store, "--synthetic", fits_file, "--gan", tmp_path)
+        assert code == 2 and f"(STAMPS = {where}); give the catalog.h5 beside it" in error
+
+
 def test_a_catalog_smaller_than_the_survey_meets_as_many_real_galaxies(catalog, survey_store, tmp_path, command):
     few = tmp_path / "few.h5"
     assert command("select", catalog / "catalog.h5", "--sample", "9", "--out", few)[0] == 0
@@ -418,7 +428,7 @@ def test_a_catalog_of_other_images_or_without_images_is_refused_in_one_line(
     code, _, error = command(
         "evaluate", "--real", survey_store, "--synthetic", tmp_path / "table.fits", "--out", tmp_path / "e"
     )
-    assert code == 2 and "no HDUs CATALOG and IMAGES" in error and error.count("\n") == 1
+    assert code == 2 and "STAMPS = NONE" in error and error.count("\n") == 1
 
 
 def test_classifiers_are_compared_where_both_kinds_are_there(gan, survey_store, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd
-from astropy.table import MaskedColumn, QTable
+from astropy.table import MaskedColumn, QTable, Table
 from astropy.wcs import WCS
 
 from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
@@ -353,6 +353,15 @@ def test_words_that_a_fits_header_cannot_hold_are_written_as_well_as_it_can(tmp_
         assert (primary["CATFILE"], primary["BAND1"], primary["FILTER1"]) == ("cat?logo.fits", "?", "na?ve 1")
         assert primary["MASSCONV"] == "a b" and hdus["IMAGES"].header["BAND1"] == "?"
     assert read_catalog(out)["vel"].info.description == "velocity of the gas,? in ?"
+
+
+def test_columns_with_long_names_are_exported_under_shorter_ones(tmp_path):
+    long = "UltraVISTA_" + "x" * 70
+    table = QTable({long: np.arange(3.0), f"{long}y": np.arange(3.0) + 1})
+    write_fits(write_table(tmp_path / "s.h5", table), tmp_path / "s.fits")
+    names = read_catalog(tmp_path / "s.fits").colnames[-2:]
+    assert names == [long[:60], f"{long[:60]}_2"]
+    assert np.array_equal(Table.read(tmp_path / "s.fits", hdu=1)[names[1]], [1.0, 2.0, 3.0])
 
 
 def test_wide_tables_are_exported_up_to_the_number_of_columns_that_fits_has(tmp_path, command):

@@ -71,6 +71,28 @@ def test_the_columns_of_the_design_are_there_and_errors_hold(gan, tmp_path):
         assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(640 * 500)
 
 
+@pytest.mark.parametrize("noise", ["model", "sigma:1.5"])
+def test_true_fluxes_are_what_noisy_ones_scatter_about(tmp_path, noise):
+    """Of trained galaxies, whose neighbours skew the sky: noise moves the median of it."""
+    with make("pretrained", tmp_path, n=320, noise=noise) as catalog:
+        for band in "gri":
+            flux, true, error = (catalog.column(f"{name}_{band}") for name in ("flux", "flux_true", "flux_err"))
+            pull = (flux - true) / error
+            assert abs(pull.mean()) < 0.25 and 0.85 < pull.std() < 1.2
+
+
+def test_the_median_under_noise_is_that_of_many_draws():
+    from galaxycgan.generation.measurement import median_under_noise
+
+    random = np.random.default_rng(0)
+    light = random.gamma(0.3, 2.0, (4, 2, 600)).astype(np.float32)
+    sigma = np.array([0.0, 1.5])
+    found = median_under_noise(light, np.broadcast_to(sigma, (4, 2)))
+    assert np.allclose(found[:, 0], np.median(light[:, 0], axis=1))
+    draws = np.median(light[:, 1, None] + 1.5 * random.normal(size=(4, 2000, 600)), axis=2).mean(1)
+    assert found[:, 1] == pytest.approx(draws, abs=0.01) and (draws - found[:, 0] > 0.1).all()
+
+
 def test_no_noise_on_request(gan, tmp_path):
     path = tmp_path / "clean.toml"
     path.write_text('noise = "none"\n' + recipe(tmp_path).read_text())

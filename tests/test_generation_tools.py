@@ -145,3 +145,12 @@ def test_a_table_of_labels_alone_becomes_a_catalog(tmp_path, command):
         assert store.column("photo_z").tolist() == [0.2, 0.3, 0.4] and store.columns[-1] == "seed"
         assert read_catalog(out / "catalog.fits").colnames == store.columns
     assert command("verify", out / "catalog.h5", out / "catalog.fits")[0] == 0
+
+
+def test_columns_of_a_lightcone_that_do_not_ride_along_are_named(tmp_path, command):
+    run = untrained_generator(tmp_path / "run", Bench(preset="tiny", size=16))
+    table = Table({"photo_z": [0.2, 0.3], "log_mass": [9.0, 9.5], "velocity": np.ones((2, 3))})
+    table.write(tmp_path / "t.fits")
+    words = ["generate", "--gan", run, "--recipe", "lightcone", "--table", tmp_path / "t.fits", "--out", tmp_path / "o"]
+    code, said, err = command(*words)
+    assert code == 0 and "velocity" in said, said + err

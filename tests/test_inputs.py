@@ -517,6 +517,17 @@ def test_unsigned_integers_that_are_blank_throughout_are_missing_values(survey):
     assert np.all(store.table["none"].mask)
 
 
+def test_parquet_columns_without_a_name_are_left_out_and_repeated_ones_refused(survey):
+    pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow: pip install 'galaxycgan[parquet]'")
+    path, values = survey.directory / "t.parquet", [pa.array([1.0, 2.0])] * 3
+    pa.parquet.write_table(pa.table(values, names=["photo_z", "log_mass", ""]), path)
+    raw = read_raw(path, "--table")
+    assert list(raw.frame) == ["photo_z", "log_mass"] and raw.left_out == ["(no name)"]
+    pa.parquet.write_table(pa.table(values, names=["photo_z", "x", "x"]), path)
+    with pytest.raises(UserError, match="column 'x' comes twice"):
+        read_raw(path, "--table")
+
+
 def test_a_column_split_of_the_table_is_not_the_stores_own(survey):
     survey.table["split"] = 7
     store = convert(survey.write(), ids=survey.paths["ids"], bands="g,r,i")

@@ -306,6 +306,21 @@ def test_catalogs_that_share_galaxies_or_latent_numbers_are_told(tmp_path, comma
     assert code == 0 and "not independent" in text
 
 
+@pytest.mark.parametrize("clean", [{"images": "noiseless"}, {"recipe": {"name": "demo", "seed": 2, "noise": "none"}}])
+def test_images_without_noise_are_not_merged_with_noisy_ones(tmp_path, command, clean):
+    request = {"recipe": {"name": "demo", "seed": 2, "noise": "model"}, "images": "both", "generator_sha256": "ab"}
+    noisy = catalog_of(tmp_path / "a/c.h5", 10)
+    settings = {"provenance": {"request": request | clean}, "noiseless": False}
+    galaxies_alone = catalog_of(tmp_path / "b/c.h5", 12, **settings)
+    assert command("select", galaxies_alone, "--where", "SYN_id < 4", "--out", tmp_path / "few.h5")[0] == 0
+    for other in (galaxies_alone, tmp_path / "few.h5"):
+        code, _, err = command("merge", other, noisy, "--out", tmp_path / "all.h5")
+        assert code == 2 and f"{other}: its images hold no noise, but those of {noisy} do" in err
+        assert not (tmp_path / "all.h5").exists()
+    more = catalog_of(tmp_path / "d/c.h5", 5, **settings | {"provenance": {"request": request | clean | {"n": 1}}})
+    assert command("merge", galaxies_alone, more, "--out", tmp_path / "all.h5")[0] == 0
+
+
 def test_a_galaxy_that_was_merged_once_is_not_merged_again_under_another_number(tmp_path, command):
     one, two = catalog_of(tmp_path / "a/c.h5", 10), catalog_of(tmp_path / "b/c.h5", 12, seed=2)
     assert command("select", one, "--where", "SYN_id < 4", "--out", tmp_path / "low.h5")[0] == 0

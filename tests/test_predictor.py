@@ -9,6 +9,7 @@ import torch
 from conftest import StopAfter
 from safetensors.torch import load_file
 
+from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
@@ -66,8 +67,15 @@ def test_it_resumes_to_the_bit_and_its_generator_makes_galaxies(options, tmp_pat
     assert all(torch.equal(one[name], other[name]) for name in one)
     images = Painter(tmp_path / "run", torch.device("cpu")).sample(np.array([[0.3, 9.0], [0.6, 10.0]]), seed=1)
     assert images.shape == (2, 3, 32, 32) and np.isfinite(images).all()
+    asked = Generate(gan=str(tmp_path / "run"), out=str(tmp_path / "c"), n=64, threads=1)
     with pytest.raises(UserError, match="noise sigma:1.5: .* draws its noise with the galaxy; use model"):
-        generate(Generate(gan=str(tmp_path / "run"), out=str(tmp_path / "c"), n=64, noise="sigma:1.5"), Context())
+        generate(dataclasses.replace(asked, noise="sigma:1.5"), Context())
+    with pytest.raises(UserError, match="--images noiseless: .* there are no images without it"):
+        generate(dataclasses.replace(asked, images="noiseless"), Context())
+    generate(asked, Context())
+    with GalaxyStore(tmp_path / "c/catalog.h5") as catalog:  # what a galaxy is without its noise nobody knows
+        assert not catalog.has_noiseless and np.isnan(catalog.column("flux_true_g")).all()
+        assert np.isfinite(catalog.column("flux_g")).all()
 
 
 def test_a_run_of_one_objective_is_not_continued_with_the_other(options, tmp_path):

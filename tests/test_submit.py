@@ -450,6 +450,19 @@ def test_another_request_in_the_same_directory_is_refused_and_names_what_differs
     assert debug(lr=0.001, threads=3)[0] == 0
 
 
+def test_a_request_that_its_stage_refused_does_not_stand_in_the_way_of_the_right_one(here, stage):
+    def choosy(options, context):
+        if options.images < 1:
+            raise UserError("--images must be at least 1")
+        Path("run/made").touch()
+
+    stage(choosy)
+    assert debug(images=-4)[0] == 2
+    assert debug(images=32)[0] == 0
+    with pytest.raises(UserError, match="--images 32, now 64"):
+        debug(images=64)
+
+
 def test_another_stage_in_the_same_directory_is_refused_even_to_overwrite(here, stage):
     stage(lambda options, context: None)
     debug()

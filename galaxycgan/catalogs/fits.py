@@ -19,6 +19,8 @@ BLOCK = 2880
 READ_BYTES = 8 << 20
 #: FITS standard 4.0, section 7.3.1.
 MOST_COLUMNS = 999
+#: A column's name has a card of 68 characters; what makes it unique needs some.
+LONGEST_NAME = 60
 #: A logical value that is neither true nor false (section 7.3.3.1).
 NO_FLAG = b"\0"
 #: Characters that an encoded checksum avoids: the punctuation between digits and letters.
@@ -167,10 +169,10 @@ def add_cards(header, cards):
 
 
 def column_names(names):
-    """Return the names as FITS wants them: letters, digits and underscores, unique without regard to case."""
+    """Return the names as FITS wants them: letters, digits and underscores, on one card, unique but for their case."""
     taken, result = set(), []
     for name in names:
-        plain = re.sub(r"[^A-Za-z0-9_]", "_", name) or "column"
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", name)[:LONGEST_NAME] or "column"
         title, k = plain, 1
         while title.lower() in taken:
             k += 1

@@ -6,6 +6,7 @@ import json
 import numpy as np
 
 from galaxycgan.catalogs.columns import PlainColumn
+from galaxycgan.catalogs.recipes import has_noise
 from galaxycgan.errors import UserError, first_few
 
 
@@ -38,6 +39,7 @@ class Plan:
         parts = [_parts(store.provenance, store.fingerprint) if store.synthetic else {""} for store in stores]
         origins = [_origin(store, own) for store, own in zip(stores, parts, strict=True)]
         self._refuse_hidden(origins, parts)
+        self._refuse_noiseless_among_noisy(parts)
         catalogs = list(dict.fromkeys(origins))
         self.renumbered = len(catalogs) > 1
         lengths = [store.n for store in stores]
@@ -68,6 +70,17 @@ class Plan:
                     f"{one.path} and {other.path} both have galaxies of one catalog, but a merge numbered some anew:"
                     " which are the same can't be told; merge the stores that they were made of, all at once"
                 )
+
+    def _refuse_noiseless_among_noisy(self, parts):
+        """Refuse catalogs whose images have no noise beside others: nobody could tell them apart any more."""
+        found = {}
+        for store, own in zip(self.stores, parts, strict=True):
+            for request in (json.loads(part) for part in own if part.startswith("{")) if store.size else ():
+                found.setdefault(has_noise(request), store.path)
+        if len(found) == 2:
+            raise UserError(
+                f"{found[False]}: its images hold no noise, but those of {found[True]} do; merge catalogs of one kind"
+            )
 
     def _judge(self, repeated, duplicates):
         """Refuse galaxies that are in several stores, or count them."""

@@ -226,7 +226,10 @@ def _read_parquet(path):
     try:
         with pq.ParquetFile(path) as file:
             fields = list(file.schema_arrow)
-            plain = [one.name for one in fields if not pa.types.is_nested(one.type)]
+            names = [one.name for one in fields]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise UserError(f"{path}: column '{twice[0]}' comes twice")
+            plain = [one.name for one in fields if one.name and not pa.types.is_nested(one.type)]
             table = file.read(columns=plain)
         frame = table.to_pandas(types_mapper=dtype_of, ignore_metadata=True)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -235,7 +238,7 @@ def _read_parquet(path):
         if frame[name].dtype.kind == "f":
             frame[name] = frame[name].astype(np.float64)
     units = _parquet_units({one.name: (one.metadata or {}).get(b"unit") for one in fields})
-    return RawTable(frame, units, left_out=[one.name for one in fields if one.name not in plain])
+    return RawTable(frame, units, left_out=[name or "(no name)" for name in names if name not in plain])
 
 
 def _parquet_units(texts):

@@ -129,6 +129,8 @@ def standing(task, directory, wanted, inputs=None, view=None):
                 f"{task.result}: is {seen.state} ({seen.where}); galaxycgan cancel {task.result} before --overwrite"
             )
         return None
+    if seen.state == "failed" and _left_nothing(task, directory):
+        return None
     stages.refuse_other_options(task.stage, task.result, submission, wanted)
     if seen.state not in ENDED:
         return seen
@@ -138,6 +140,12 @@ def standing(task, directory, wanted, inputs=None, view=None):
     )
     fresh = not parents_anew(submission) and _read_as_it_is(directory, submission)
     return seen if seen.state == "done" and same and there and fresh else None
+
+
+def _left_nothing(task, directory):
+    """Tell whether a job left nothing but its directory, as one does whose options its stage refused."""
+    result = Path(task.result)
+    return not result.exists() or (result.is_dir() and all(path == directory.path for path in result.iterdir()))
 
 
 def _read_as_it_is(directory, submission):

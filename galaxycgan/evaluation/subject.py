@@ -137,9 +137,11 @@ class _FitsFile:
             with fits.open(path) as hdus:
                 header, names = hdus[0].header, [hdu.name for hdu in hdus]
                 if "IMAGES" not in names or "CATALOG" not in names:
-                    raise UserError(
-                        f"{path}: no HDUs CATALOG and IMAGES; it has {', '.join(names)} (galaxycgan export writes them)"
-                    )
+                    where = str(header.get("STAMPS", ""))
+                    why = f"no HDUs CATALOG and IMAGES; it has {', '.join(names)}"
+                    if "CATALOG" in names and where:
+                        why = f"a catalog whose images are not in an HDU of their own (STAMPS = {where})"
+                    raise UserError(f"{path}: {why}; give the catalog.h5 beside it, or a FITS catalog with IMAGES")
                 self.size = hdus["IMAGES"].shape[-1]
                 bands = tuple(header[f"BAND{k}"] for k in range(1, header["NBAND"] + 1))
                 unit, scale = header["PIXUNIT"], header["PIXSCALE"]

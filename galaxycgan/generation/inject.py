@@ -7,6 +7,7 @@ import numpy as np
 
 from galaxycgan.catalogs.export import ascii_text
 from galaxycgan.catalogs.hdf5 import is_hdf5
+from galaxycgan.catalogs.recipes import has_noise
 from galaxycgan.catalogs.schema import illegal
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.catalogs.suffixes import check_suffix
@@ -91,8 +92,7 @@ def _open_catalog(path):
         if not store.synthetic:
             raise UserError(f"{path}: holds real galaxies; injected are those of galaxycgan generate")
         request = store.provenance.get("request") or {}
-        clean = (request.get("recipe") or {}).get("noise") == "none" or request.get("images") == "noiseless"
-        if store.pixel_unit != "nJy" or not store.size or not (store.has_noiseless or clean):
+        if store.pixel_unit != "nJy" or not store.size or not (store.has_noiseless or not has_noise(request)):
             raise UserError(f"{path}: has no noiseless images in nJy; generate with --images both or noiseless")
         if store.size < 4 * BORDER:
             raise UserError(f"{path}: images of {store.size} pixels; a border of {BORDER} leaves too little of them")

@@ -40,6 +40,8 @@ def generate(config, context):
     shards = Shards(out, request, config.shards)
     if _is_done(out, request, config, context):
         return
+    for note in request.population.about.get("notes", ()):
+        context.say(f"{request.recipe.name}: {note}")
     if config.shard >= 0:
         request.judge(*shards.borders[config.shard : config.shard + 2], config.strict, context)
         shards.make(config.shard, workers, shards.created(context, config.overwrite), context)

@@ -72,8 +72,12 @@ class Request:
 
     def _sky_sigma(self):
         sigma = noise_sigma(self.recipe.noise)
-        if self.recipe.noise != "model" and not self.painter.generator.noise.separate:
-            raise UserError(f"noise {self.recipe.noise}: {self.painter.run} draws its noise with the galaxy; use model")
+        if not self.painter.generator.noise.separate:
+            why = f"{self.painter.run} draws its noise with the galaxy"
+            if self.recipe.noise != "model":
+                raise UserError(f"noise {self.recipe.noise}: {why}; use model")
+            if self.images == "noiseless":
+                raise UserError(f"--images noiseless: {why}; there are no images without it")
         if sigma is None:
             return None
         if len(sigma) not in (1, len(self.bands)):
@@ -124,8 +128,9 @@ class Request:
 
     @property
     def dataset_names(self):
-        """Datasets of the store: 'images', and 'noiseless' where noisy and noiseless images are asked for."""
-        return ("images", "noiseless") if self.noisy and self.images == "both" else ("images",)
+        """Datasets of the store: 'images', and 'noiseless' where both are asked for and the generator can tell them."""
+        both = self.noisy and self.images == "both" and self.painter.generator.noise.separate
+        return ("images", "noiseless") if both else ("images",)
 
     def stamps(self, block, count):
         """Return a block's first images for each of `dataset_names`, [count, band, y, x]; none have 0 pixels a side."""
@@ -226,4 +231,5 @@ def catalog_header(card, created):
 def measure_of(painter):
     """Return what measures the images of a generator: Measurement."""
     card, size = painter.card, painter.generator.shape.size
-    return Measurement(tuple(card["bands"]), card["pixel_scale_arcsec"], size, painter.correlation)
+    truth = painter.generator.noise.separate
+    return Measurement(tuple(card["bands"]), card["pixel_scale_arcsec"], size, painter.correlation, truth)
