@@ -123,7 +123,9 @@ class Select:
 
     store: str = option("", "store to select from", positional=True)
     where: str = option(
-        "", "condition over catalog columns and split, such as 'photo_z < 0.3 and labelled' (see info for columns)"
+        "",
+        "condition over catalog columns (see info) and split (0 train, 1 val, 2 test, -1 none), such as"
+        " 'photo_z < 0.3 and labelled and split != 2'",
     )
     ids: str = option(
         "", "file of ids: npy, text with one id on a line, or a table (CSV, FITS, VOTable...) with the id column"
