@@ -307,6 +307,17 @@ def test_a_catalog_is_judged_without_its_generator_and_says_what_it_leaves_out(
     assert not (tmp_path / "e/grid.png").exists() and (tmp_path / "e/real_and_generated.png").exists()
 
 
+def test_galaxies_alone_are_told_from_noisy_images(catalog, gan, survey_store, tmp_path, command):
+    out = tmp_path / "alone"
+    options = Generate(gan=str(gan), recipe=str(catalog.parent / "r.toml"), out=str(out), images="noiseless")
+    generate(options, Context())
+    for directory, told in ((out, True), (catalog, False)):
+        for file in ("catalog.h5", "catalog.fits"):
+            words = ["evaluate", "--real", survey_store, "--synthetic", directory / file, "--gan", tmp_path, "--quick"]
+            code, said, error = command(*words, "--out", tmp_path / f"{told}-{file}")
+            assert code == 0 and ("its images hold no noise, as real ones do" in said) == told, said + error
+
+
 def test_store_and_fits_of_one_catalog_give_the_same_numbers(catalog, survey_store, tmp_path):
     found = []
     for file in ("catalog.h5", "catalog.fits"):

@@ -107,6 +107,8 @@ def _subject(config, context):
     if not config.synthetic:
         return GeneratorSubject(config.gan, device)
     catalog = CatalogSubject(config.synthetic)
+    if catalog.noiseless:
+        context.say(f"warning: {config.synthetic}: its images hold no noise, as real ones do")
     weights = gan_directory(config.gan) / WEIGHTS
     if weights.exists() and sha256_file(weights) == catalog.generator_sha256:
         return CatalogSubject(config.synthetic, GeneratorSubject(config.gan, device).painter)

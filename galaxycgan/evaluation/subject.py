@@ -13,6 +13,7 @@ from astropy.io import fits
 from scipy.spatial import cKDTree
 
 from galaxycgan.catalogs.export import FITS_SUFFIXES, read_catalog, read_fits_images
+from galaxycgan.catalogs.recipes import has_noise
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import sha256_file
@@ -74,6 +75,8 @@ class CatalogSubject:
         reader = _FitsFile if self.path.suffix.lower() in FITS_SUFFIXES else _StoreFile
         self.file = reader(self.path)
         made = self.file.provenance
+        #: Whether the images are galaxies alone, which no real ones are.
+        self.noiseless = not has_noise(made.get("request", {}))
         self.generator_sha256 = made.get("request", {}).get("generator_sha256", "")
         self.card = made.get("generator", {})
         asked = self.card.get("conditioning", {}).get("columns", DEFAULT_LABELS)

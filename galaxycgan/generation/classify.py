@@ -11,6 +11,7 @@ from galaxycgan import __version__
 from galaxycgan.catalogs.export import ascii_text
 from galaxycgan.catalogs.fits import add_cards
 from galaxycgan.catalogs.portion import TEST, TRAIN, VALIDATION
+from galaxycgan.catalogs.recipes import has_noise
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.catalogs.suffixes import check_suffix
 from galaxycgan.errors import UserError
@@ -45,6 +46,8 @@ def classify(config, context):
                 return
             raise UserError(f"{out}: holds something else; choose another --out, or --overwrite")
         check_images(config.model, state, state["size"], store)
+        if not has_noise(store.provenance.get("request") or {}):
+            context.say(f"warning: {store.path}: its images hold no noise, as those that were learned from do")
         probability = np.empty(store.n, dtype=np.float32)
         with context.progress("classifying", store.n, "galaxies") as progress:
             for first in range(0, store.n, CHUNK):
