@@ -75,14 +75,19 @@ def w1_table(real, synthetic):
     Galaxies whose property can't be measured (NaN) are left out of that property; properties that no real galaxy has,
     such as the noise of a sky that is 0, out of mean and worst.
     """
-    table, shown = {}, []
+    table, names = {}, shown(real)
     for name, values in real.items():
         a, b = (v[np.isfinite(v)] for v in (values, synthetic[name]))
-        scatters = len(a) > 1 and a.std() > 0
-        table[name] = float(wasserstein_distance(a, b) / a.std()) if scatters and len(b) > 1 else np.nan
-        shown += [table[name]] if scatters else []
-    mean, worst = (float(np.mean(shown)), float(np.max(shown))) if shown else (np.nan, np.nan)
+        table[name] = float(wasserstein_distance(a, b) / a.std()) if name in names and len(b) > 1 else np.nan
+    found = [table[name] for name in names]
+    mean, worst = (float(np.mean(found)), float(np.max(found))) if found else (np.nan, np.nan)
     return table | {"mean": mean, "worst": worst}
+
+
+def shown(real):
+    """Return the names of the properties that real galaxies scatter in: of others, no two sets can be compared."""
+    finite = {name: values[np.isfinite(values)] for name, values in real.items()}
+    return [name for name, values in finite.items() if len(values) > 1 and values.std() > 0]
 
 
 def cell_edges(labels):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from galaxycgan.evaluation.judge import Galaxies, distances, photometry, softening_of
+from galaxycgan.evaluation.metrics import shown
 
 
 class QuickMetrics:
@@ -23,6 +24,8 @@ class QuickMetrics:
         self.bands, self.labels, self.numeric = tuple(bands), np.asarray(labels, dtype=np.float64), numeric
         self.softening_njy = softening_of(images, self.bands)
         self.real = self._photometry(images, self.labels)
+        #: Names of the properties that these galaxies scatter in.
+        self.shown = shown(self.real["properties"])
 
     def __call__(self, images, labels=None):
         """Compare synthetic galaxies with the real ones.

@@ -92,7 +92,7 @@ def _open_catalog(path):
         if not store.synthetic:
             raise UserError(f"{path}: holds real galaxies; injected are those of galaxycgan generate")
         request = store.provenance.get("request") or {}
-        if store.pixel_unit != "nJy" or not store.size or not (store.has_noiseless or not has_noise(request)):
+        if store.pixel_unit != "nJy" or not store.size or (has_noise(request) and not store.has_noiseless):
             raise UserError(f"{path}: has no noiseless images in nJy; generate with --images both or noiseless")
         if store.size < 4 * BORDER:
             raise UserError(f"{path}: images of {store.size} pixels; a border of {BORDER} leaves too little of them")

@@ -254,7 +254,7 @@ def train_gan(config, context):
 
 def _threads(cores, config, device, team, state, make_trainer, context):
     """Set and return the number of CPU threads where it is left to us: the checkpoint's, or the fastest."""
-    if device.type != "cpu" or team.size > 1:
+    if device.type != "cpu" or team.size > 1 or cores == 1:
         return cores
     if state:
         return set_threads(min(state.get("threads", cores), cores))
