@@ -17,6 +17,7 @@ from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.resources import shipped_folder
 
 COLUMNS, BANDS = ("photo_z", "log_mass"), ("g", "r", "i")
+LABELS = dict.fromkeys(COLUMNS, np.dtype(float))
 FIELD = """
 name = "field"
 seed = 3
@@ -180,7 +181,7 @@ def test_a_table_of_labels_alone_has_no_columns_that_ride_along(tmp_path, condit
     pd.DataFrame({"photo_z": [0.2, 0.3], "log_mass": [9.0, 9.5]}).to_csv(tmp_path / "t.csv", index=False)
     asked = ask(tmp_path, f"{TABLE}file = '{tmp_path / 't.csv'}'", conditioning)
     assert asked.extra is None and asked.n == 2
-    rows = RowFormat(COLUMNS, ("r50",), BANDS, asked.extra).rows(0, {"seed": np.arange(2), "r50": np.ones(2)})
+    rows = RowFormat(LABELS, ("r50",), BANDS, asked.extra).rows(0, {"seed": np.arange(2), "r50": np.ones(2)})
     assert rows.dtype.names == ("SYN_id", *COLUMNS, "r50", "ood", "ood_flag", "seed")
 
 
@@ -206,11 +207,11 @@ def test_own_integers_keep_their_unit(tmp_path, conditioning):
 
 def test_a_row_has_room_for_as_many_columns_as_fits_has_and_more_are_refused():
     wide = QTable({f"UltraVISTA_Ks_MAG_AUTO_{k:04d}": np.zeros(3) for k in range(900)})
-    assert len(RowFormat(COLUMNS, (), BANDS, wide).dtype.names) == 906
+    assert len(RowFormat(LABELS, (), BANDS, wide).dtype.names) == 906
     for k in range(100):
         wide[f"more_{k}"] = np.zeros(3)
     with pytest.raises(UserError, match="--table: with its 1,000 other columns the catalog would have 1,006, but"):
-        RowFormat(COLUMNS, (), BANDS, wide)
+        RowFormat(LABELS, (), BANDS, wide)
 
 
 def test_a_category_that_was_not_learned_is_named_with_file_and_row(tmp_path):

@@ -12,6 +12,7 @@ import types
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 from conftest import StopAfter, assert_same_weights, train_with_stops
 
 from galaxycgan.catalogs.store import GalaxyStore
@@ -202,18 +203,29 @@ def test_raw_pixels_teach_a_gan_and_are_told_to_make_no_catalog(survey_files, tm
 
 
 def test_a_category_is_a_label_like_any_other(survey_files, tmp_path, command):
-    """Round galaxies with 'kind' 3 and 7: from the survey's table to a catalog that asks for both."""
+    """Kinds 3 and 7, true and false: from the survey's table to a catalog that asks for all and is selected by them."""
     survey_files.table["kind"] = np.where(survey_files.table["HSC_id"] % 4 < 2, 3, 7)
+    survey_files.table["red"] = survey_files.table["HSC_id"] % 3 == 0
     store = survey_files.write().convert()
     run, out = tmp_path / "run", tmp_path / "catalog"
-    options = TrainGan(store=str(store), run=str(run), **SMALL, labels="log_mass,kind", categories="kind")
+    options = TrainGan(store=str(store), run=str(run), **SMALL, labels="log_mass,kind,red", categories="kind")
     train_gan(options, Context())
     recipe = tmp_path / "box.toml"
     recipe.write_text("[population]\nkind = 'uniform'\nn = 70\n[population.ranges]\nlog_mass = [8.0, 11.0]\n")
     told = command("generate", "--gan", run, "--recipe", recipe, "--out", out, "--threads", 1)
     assert told[0] == 0, told
     with GalaxyStore(out / "catalog.h5") as catalog:
-        assert set(catalog.column("kind")) == {3.0, 7.0}
+        kind, red = catalog.column("kind"), catalog.column("red")
+    assert set(kind) == {3, 7} and kind.dtype == np.int64
+    assert set(red) == {True, False} and red.dtype == bool
+    with fits.open(out / "catalog.fits") as hdus:
+        columns = hdus[1].columns
+        assert (columns["kind"].format, columns["red"].format) == ("K", "L")
+    chosen = ("--where", "red and kind == 7", "--out", tmp_path / "some.h5")
+    told = command("select", out / "catalog.h5", *chosen)
+    assert told[0] == 0, told
+    with GalaxyStore(tmp_path / "some.h5") as some:
+        assert len(some) == (red & (kind == 7)).sum() > 0
     told = command("evaluate", "--real", store, "--gan", run, "--quick", "--out", tmp_path / "judged")
     assert told[0] == 0, told
 

@@ -152,8 +152,9 @@ class Request:
     @functools.cached_property
     def row_format(self):
         """Return how a row of the catalog lies in the store."""
-        columns = self.painter.conditioning.columns
-        return RowFormat(columns, self.measurement.names, self.bands, self.population.extra)
+        conditioning = self.painter.conditioning
+        labels = dict(zip(conditioning.columns, conditioning.dtypes, strict=True))
+        return RowFormat(labels, self.measurement.names, self.bands, self.population.extra)
 
     def pieces(self, first, stop):
         """Yield row number, labels, novelty score and flag of rows ``first .. stop - 1``, some thousand at a time."""

@@ -17,8 +17,10 @@ class RowFormat:
 
     Parameters
     ----------
-    labels, measured : tuple of str
-        Names of the columns, in order.
+    labels : dict of {str: numpy.dtype}
+        Columns that galaxies are asked for by, in order.
+    measured : tuple of str
+        Names of the columns of measurements, in order.
     bands : tuple of str
     extra : QTable [n] or None
         Columns that ride along, of the whole request.
@@ -35,9 +37,10 @@ class RowFormat:
         self.extra, self._parts = extra, None
         few = [] if extra is None else _telling_rows(extra)
         table = QTable({"SYN_id": np.zeros(max(len(few), 1), np.int64)})
-        for name in (*labels, *measured, "ood"):
-            unit = describe(name, bands).unit
-            table[name] = np.zeros(len(table)) if unit is None else np.zeros(len(table)) * unit
+        numbers = dict.fromkeys((*measured, "ood"), np.dtype(np.float64))
+        for name, dtype in (labels | numbers).items():
+            unit, values = describe(name, bands).unit, np.zeros(len(table), dtype)
+            table[name] = values if unit is None else values * unit
         table["ood_flag"] = np.zeros(len(table), bool)
         table["seed"] = np.zeros(len(table), np.int64)
         for name in [] if extra is None else extra.colnames:

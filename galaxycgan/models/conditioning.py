@@ -198,6 +198,15 @@ class Conditioning:
         pairs = zip(self.columns, self.categories, strict=True)
         return tuple(name for name, values in pairs if values == (0.0, 1.0))
 
+    @property
+    def dtypes(self):
+        """Return the type in which a catalog holds each label: flags, other categories as integers, numbers."""
+        flags = self.flags
+        pairs = zip(self.columns, self.categories, strict=True)
+        return tuple(
+            np.dtype(bool if name in flags else np.int64 if values else np.float64) for name, values in pairs
+        )
+
     def as_noted(self, noted):
         """Return this with the scales that `to_dict` noted elsewhere; itself where these are others.
 
