@@ -1,16 +1,6 @@
-"""Refusals that several commands share: options that are missing, too small, or not below another."""
+"""Refusals that several commands share: options that are missing, or not below another."""
 
 from galaxycgan.errors import UserError
-
-
-def check_at_least(config, **smallest):
-    """Refuse numeric options below their smallest value, and seeds beyond 63 bits (catalogs keep them as int64)."""
-    for name, value in smallest.items():
-        option_name, given = "--" + name.replace("_", "-"), getattr(config, name)
-        if not value <= given < float("inf"):
-            raise UserError(f"{option_name} {given}: must be at least {value:g}")
-        if name == "seed" and given >= 2**63:
-            raise UserError(f"{option_name} {given}: must be below 2^63")
 
 
 def check_part(config, name):

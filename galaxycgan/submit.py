@@ -57,8 +57,6 @@ def submit(stage, options, how):
     UserError
         For missing input, a directory that holds another request's result, a bad profile, or a job that Slurm refuses.
     """
-    if how.max_jobs < 0:
-        raise UserError(f"--max-jobs {how.max_jobs}: must be at least 0")
     return dispatch(_plan(stage, options, how).check(), how)
 
 

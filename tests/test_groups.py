@@ -502,6 +502,7 @@ def test_parts_that_all_write_one_file_are_not_held_against_each_other(here, cal
         ("[train_gan]\nseeds = 1", "no option seeds; did you mean seed"),
         ("[train_gan]\nseed = 'one'", "seed = 'one' must be a whole number"),
         ("[train_gan]\nseed = 1.5", "seed = 1.5 must be a whole number"),
+        ("[train_gan]\nbatch = 1", r"\[train_gan\]: --batch 1: must be at least 2"),
         ("[train_gan]\npreset = 'huge'", "must be one of tiny, base, large"),
         ("[generate]\ngan = '@train_gan'", r"there is no \[train_gan\] before it; there are: none"),
         ("[train_gan]\nstore='s.h5'\nafter = ['x']", r"there is no \[x\] before it"),

@@ -171,15 +171,15 @@ def test_interrupted_mock_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": -1}, "--n -1: must be 1 or more"),
+        ({"n": -1}, "--n -1: must be at least 1, or 0"),
         ({"bands": "g,u"}, "no band 'u', choose among g,r,i,z,y"),
         ({"bands": "g,g"}, "a band comes twice"),
         ({"bands": ""}, "--bands is missing"),
         ({"population": "all"}, "--population all: must be one of dwarf-search, flux-limited"),
-        ({"size": 31}, "--size 31: must be 32 to 128"),
-        ({"size": 129}, "--size 129: must be 32 to 128"),
-        ({"seed": -1}, "--seed -1: must be 0 or more"),
-        ({"workers": -1}, "--workers -1: must be 0"),
+        ({"size": 31}, "--size 31: must be at least 32 and at most 128"),
+        ({"size": 129}, "--size 129: must be at least 32"),
+        ({"seed": -1}, "--seed -1: must be at least 0 and below 2.63"),
+        ({"workers": -1}, "--workers -1: must be at least 1, or 0"),
     ],
 )
 def test_bad_options_are_one_clear_line(tmp_path, options, message):

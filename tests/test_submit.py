@@ -452,12 +452,12 @@ def test_another_request_in_the_same_directory_is_refused_and_names_what_differs
 
 def test_a_request_that_its_stage_refused_does_not_stand_in_the_way_of_the_right_one(here, stage):
     def choosy(options, context):
-        if options.images < 1:
-            raise UserError("--images must be at least 1")
+        if options.labels == "colour":
+            raise UserError("s.h5: no column 'colour' to condition on")
         Path("run/made").touch()
 
     stage(choosy)
-    assert debug(images=-4)[0] == 2
+    assert debug(images=32, labels="colour")[0] == 2
     assert debug(images=32)[0] == 0
     with pytest.raises(UserError, match="--images 32, now 64"):
         debug(images=64)
@@ -496,6 +496,11 @@ def test_changed_input_is_not_done_already(here, stage):
         (["train_gan", "--store", "s.h5", "--profile", "nonsense"], "no profile of that name.*small-cpu"),
         (["train_gan", "--store", "s.h5", "--speed", "9"], "--speed"),
         (["study", "--store", "s.h5"], "--test is missing"),
+        (["train_gan", "--store", "s.h5", "--images", "-4"], "--images -4: must be at least 1, or 0$"),
+        (["train_gan", "--store", "s.h5", "--lr", "nan"], "--lr nan: must be above 0"),
+        (["train_gan", "--store", "s.h5", "--array", "batch=1,32"], "--batch 1: must be at least 2, or 0$"),
+        (["train_classifier", "--store", "s.h5", "--fraction", "0"], "--fraction 0.0: must be above 0 and at most 1$"),
+        (["study", "--store", "s.h5", "--test", "s.h5", "--part", "-2"], "--part -2: must be at least 0, or -1$"),
         (["study", "--store", "s.h5", "--test", "s.h5", "--array", "part=0..3"], "--part 1: of --parts 1"),
         (["generate", "--gan", "pretrained", "--array", "shard=0..3", "--shards", "2"], "--shard 2: of --shards 2"),
     ],

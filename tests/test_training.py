@@ -245,7 +245,7 @@ def test_a_category_is_a_label_like_any_other(survey_files, tmp_path, command):
         ({"categories": "log_mass", "labels": "log_mass,ra"}, "log_mass holds .*: categories are whole numbers"),
         ({"categories": "COSMOS_id", "labels": "log_mass,COSMOS_id"}, "COSMOS_id has .* categories"),
         ({"labels": "photo_z,ra,photo_z"}, "--labels photo_z,ra,photo_z: photo_z comes twice"),
-        ({"seed": 2**64}, "--seed 18446744073709551616: must be below"),
+        ({"seed": 2**64}, "--seed 18446744073709551616: must be at least 0 and below"),
         ({"lr": float("nan")}, "--lr nan"),
         ({"compile": True, "objective": "predictor"}, "--compile is for"),
     ],

@@ -128,10 +128,6 @@ def check_options(config):
         raise UserError(f"--pixel-scale {config.pixel_scale}: must be one positive number (arcsec per pixel)")
     if not labels:
         raise UserError("--labels is empty: name the columns that must be present and legal, such as photo_z,log_mass")
-    if not 0 <= config.match_radius <= 3600:
-        raise UserError(f"--match-radius {config.match_radius}: must lie between 0 (match by id) and 3600 arcsec")
-    if config.size < 0:
-        raise UserError(f"--size {config.size}: must be a number of pixels, or 0 for all")
     if config.pixels:
         PixelScheme.parse(config.pixels)
     if config.bands:

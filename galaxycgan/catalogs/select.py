@@ -61,10 +61,6 @@ def _check(config):
     check_store_suffix(config.out)
     if not (config.where or config.ids or config.split != "all" or config.sample):
         raise UserError("no condition: give --where, --ids, --split or --sample")
-    if config.sample < 0:
-        raise UserError(f"--sample {config.sample}: must be at least 1")
-    if not 0 <= config.seed < 2**63:
-        raise UserError(f"--seed {config.seed}: must be at least 0 and below 2^63")
 
 
 def _request(config, store):

@@ -90,7 +90,10 @@ class _Reader:
             given[key], parents = self._value(stage, key, value, where)
             used |= parents
             promised |= {key} if parents else set()
-        options = self._options(stage, name, given)
+        try:
+            options = self._options(stage, name, given)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
         tasks, promised = self._tasks(stage, name, table.get("array", {}), options, promised, used, where)
         known = [batch.name for batch in self.batches]
         if missing := [other for other in sorted(used) if other not in known]:

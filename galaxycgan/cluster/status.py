@@ -5,7 +5,6 @@ import datetime
 import sys
 from pathlib import Path
 
-from galaxycgan.checks import check_at_least
 from galaxycgan.cluster import local, slurm
 from galaxycgan.cluster.follow import PROGRESS, bar, share_of
 from galaxycgan.cluster.group import find_group, find_groups
@@ -44,7 +43,6 @@ def status(options, context):
     UserError
         Where nothing was submitted for a directory that is named.
     """
-    check_at_least(options, every=0.1)
     while True:
         lines, open_jobs = _look(options.runs)
         if options.watch and sys.stdout.isatty():
@@ -181,7 +179,6 @@ def logs(options, context):
     options : config.Logs
     context : Context
     """
-    check_at_least(options, lines=0)
     job, group = find_job(options.run), find_group(options.run)
     if job:
         return _log(job, options.lines, context)

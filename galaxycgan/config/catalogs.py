@@ -2,18 +2,18 @@
 
 import dataclasses
 
-from galaxycgan.config.option import option
+from galaxycgan.config.option import SEEDS, Options, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Mock:
+class Mock(Options):
     """Make an HSC-like survey with known truth, in the format of real survey files."""
 
     out: str = option("data", "directory for HSC_ids.npy, images.small.npy, the table and truth.csv")
-    n: int = option(0, "number of objects with an image; 0: 1,866, with --table all its rows")
-    seed: int = option(1, "seed of everything random")
+    n: int = option(0, "number of objects with an image; 0: 1,866, with --table all its rows", least=1)
+    seed: int = option(1, "seed of everything random", **SEEDS)
     bands: str = option("g,r,i", "bands among g,r,i,z,y, in order")
-    size: int = option(50, "side of the square images in pixels, 32 to 128")
+    size: int = option(50, "side of the square images in pixels, 32 to 128", least=32, most=128)
     population: str = option(
         "dwarf-search",
         "dwarf-search: flux-limited and pre-selected for faint blue galaxies; flux-limited (both without --table)",
@@ -23,6 +23,8 @@ class Mock:
         0.0,
         "faint limit, AB i: galaxies are drawn brighter, rows of --table with a fainter i are left out; 0: 23.2, but no"
         " row is left out",
+        least=20,
+        most=27,
     )
     table: str = option(
         "", "render this table's galaxies: redshift, log_mass and what else it has; the rest is drawn given those"
@@ -31,12 +33,12 @@ class Mock:
     bad_rows: str = option(
         "refuse", "rows of that table that no galaxy can be drawn of: refuse or drop", choices=("refuse", "drop")
     )
-    workers: int = option(0, "processes; 0: one per core")
+    workers: int = option(0, "processes; 0: one per core", least=1)
     overwrite: bool = option(False, "replace what is there")
 
 
 @dataclasses.dataclass(frozen=True)
-class Convert:
+class Convert(Options):
     """Turn survey files into one HDF5 store keyed by HSC_id."""
 
     bands: str = option(
@@ -58,7 +60,9 @@ class Convert:
         " else data/2018_02_23-all_objects.csv",
     )
     out: str = option("catalogs/survey.h5", "store to write")
-    size: int = option(0, "side in pixels of the square that is cut about the centre of each image; 0: all of it")
+    size: int = option(
+        0, "side in pixels of the square that is cut about the centre of each image; 0: all of it", least=1
+    )
     pixels: str = option(
         "",
         "what the numbers in the images are: hsc-asinh, nJy, counts:ZP or raw; empty: what the images tell, else"
@@ -68,7 +72,10 @@ class Convert:
         "nearest", "which of several rows of one HSC object is kept", choices=("nearest", "massive", "first", "error")
     )
     match_radius: float = option(
-        0.0, "match rows to images on the sky within so many arcsec, by ra and dec; 0: match by HSC_id"
+        0.0,
+        "match rows to images on the sky within so many arcsec, by ra and dec; 0: match by HSC_id",
+        above=0,
+        most=3600,
     )
     columns: str = option("", "names in your table: photo_z=specz_redshift,HSC_id=object_id")
     labels: str = option("photo_z,log_mass", "columns that must be present and legal")
@@ -88,14 +95,14 @@ class Convert:
 
 
 @dataclasses.dataclass(frozen=True)
-class Info:
+class Info(Options):
     """Say what is in a store."""
 
     files: tuple[str, ...] = option((), "stores", positional=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class Verify:
+class Verify(Options):
     """Check stores and FITS catalogs for damage."""
 
     files: tuple[str, ...] = option((), "stores or FITS catalogs", positional=True)
@@ -103,7 +110,7 @@ class Verify:
 
 
 @dataclasses.dataclass(frozen=True)
-class Merge:
+class Merge(Options):
     """Make one store of all galaxies of several."""
 
     files: tuple[str, ...] = option((), "stores; bands, pixels, splits and mass convention must agree", positional=True)
@@ -118,7 +125,7 @@ class Merge:
 
 
 @dataclasses.dataclass(frozen=True)
-class Select:
+class Select(Options):
     """Make a store of some galaxies of a store; they keep their order and their splits."""
 
     store: str = option("", "store to select from", positional=True)
@@ -132,14 +139,14 @@ class Select:
     )
     missing_ids: str = option("refuse", "ids that are not in the store: refuse or drop", choices=("refuse", "drop"))
     split: str = option("all", "only galaxies of this split", choices=("all", "train", "val", "test"))
-    sample: int = option(0, "so many of them, drawn at random; 0: all")
-    seed: int = option(0, "seed of --sample")
+    sample: int = option(0, "so many of them, drawn at random; 0: all", least=1)
+    seed: int = option(0, "seed of --sample", **SEEDS)
     out: str = option("", "store to write")
     overwrite: bool = option(False, "replace a store made otherwise")
 
 
 @dataclasses.dataclass(frozen=True)
-class Export:
+class Export(Options):
     """Write a store as a catalog for other tools: FITS with table and images; VOTable, ECSV, Parquet, CSV the table."""
 
     store: str = option("", "store to export", positional=True)

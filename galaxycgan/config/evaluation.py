@@ -3,11 +3,11 @@
 import dataclasses
 
 from galaxycgan.config.classifier import DWARFS
-from galaxycgan.config.option import option
+from galaxycgan.config.option import SEEDS, Options, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Options):
     """Compare generated galaxies with real ones that the generator never saw: metrics.json and report.html."""
 
     real: str = option("", "store of real galaxies; empty: the one in catalogs/ that is not synthetic")
@@ -19,9 +19,11 @@ class Evaluate:
         "runs/train_gan", "run directory of a trained GAN; with --synthetic it counts where it made that catalog"
     )
     out: str = option("", "directory to write; empty: evaluation/ in the GAN's run directory, or beside the catalog")
-    n: int = option(2000, "galaxies of each kind at most")
-    seed: int = option(0, "seed of the synthetic draws and of the bootstrap")
-    threads: int = option(0, "CPU threads, and processes of the morphology; 0: one per core that the job may use")
+    n: int = option(2000, "galaxies of each kind at most", least=8)
+    seed: int = option(0, "seed of the synthetic draws and of the bootstrap", **SEEDS)
+    threads: int = option(
+        0, "CPU threads, and processes of the morphology; 0: one per core that the job may use", least=1
+    )
     device: str = option("auto", "auto, cpu or cuda")
     quick: bool = option(False, "photometry, noise, labels and responses alone: no morphology, features, pictures")
     classifier: bool = option(
@@ -35,7 +37,7 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Compare:
+class Compare(Options):
     """Put several evaluations side by side: a table, and a page with a plot."""
 
     runs: tuple[str, ...] = option((), "run directories, evaluation directories or metrics.json files", positional=True)
@@ -45,22 +47,22 @@ class Compare:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
+class Bench(Options):
     """Measure speed, as ratios to a limit of this machine measured in the same run."""
 
     what: str = option(
         "", "convert, read, train or generate", choices=("convert", "read", "train", "generate"), positional=True
     )
-    n: int = option(20_000, "number of galaxies, in the survey files that it makes or to generate")
+    n: int = option(20_000, "number of galaxies, in the survey files that it makes or to generate", least=1)
     bands: str = option("g,r,i", "bands, in order")
-    size: int = option(50, "side of the square images in pixels")
-    batch: int = option(64, "images in a batch")
-    repeat: int = option(5, "rounds; the best of each is reported, as other work only adds")
-    seed: int = option(1, "seed of the pixels and of the order of reading")
+    size: int = option(50, "side of the square images in pixels", least=1)
+    batch: int = option(64, "images in a batch", least=1)
+    repeat: int = option(5, "rounds; the best of each is reported, as other work only adds", least=1)
+    seed: int = option(1, "seed of the pixels and of the order of reading", **SEEDS)
     gan: str = option("", "generate: run directory of a GAN; empty: an untrained one of --preset, which is as fast")
     preset: str = option("base", "train, generate: size of the networks", choices=("tiny", "base", "large"))
     images: str = option("both", "generate: as its own --images", choices=("both", "noisy", "noiseless", "none"))
-    threads: int = option(0, "train, generate: CPU threads; 0: one per core that the job may use")
+    threads: int = option(0, "train, generate: CPU threads; 0: one per core that the job may use", least=1)
     device: str = option("auto", "train, generate: auto, cpu or cuda")
     dir: str = option(".", "directory on the disk to measure; all that is written there is removed again")
     out: str = option("", "JSON file for the figures; empty: none")

@@ -27,7 +27,6 @@ import numpy as np
 
 from galaxycgan.catalogs.expression import fulfilled
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import goals, metrics, page, pictures
 from galaxycgan.evaluation.classification import NORMAL_95
@@ -73,7 +72,6 @@ def evaluate(config, context):
         How it is run.
     """
     threads = set_threads(config.threads)
-    check_at_least(config, n=8, seed=0)
     subject = _subject(config, context)
     out = Path(config.out) if config.out else _place(config, subject)
     with GalaxyStore(find_store(config.real, "--real")) as store:

@@ -12,7 +12,6 @@ from galaxycgan.catalogs.schema import illegal
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.catalogs.suffixes import check_suffix
 from galaxycgan.catalogs.tables import numbers, read_table, whole_numbers
-from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.generation.frame import Frame, aperture_sum, place
 from galaxycgan.generation.truth import write_truth
@@ -39,7 +38,6 @@ def inject(config, context):
     UserError
         Where catalog, frame or positions can't be used; nothing is written then.
     """
-    check_at_least(config, n=0, seed=0, separation=0, gain=0, psf_fwhm=0, aperture=0.01)
     out, truth_path = _outputs(config)
     frame = Frame(config.frame, config.hdu)
     factor = frame.counts_per_njy(config.zeropoint)

@@ -6,7 +6,7 @@ from pathlib import Path
 from galaxycgan.catalogs.export import write_fits
 from galaxycgan.catalogs.fits_ahead import pixels_ahead
 from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.checks import check_at_least, check_part
+from galaxycgan.checks import check_part
 from galaxycgan.errors import UserError
 from galaxycgan.generation.names import CATALOG, FITS
 from galaxycgan.generation.request import Request
@@ -66,7 +66,6 @@ def generate(config, context):
 
 
 def _check_options(config):
-    check_at_least(config, shards=1, shard=-1, images_per_file=0)
     check_part(config, "shard")
     if config.images_per_file and config.images == "none":
         raise UserError(f"--images-per-file {config.images_per_file}: there are no images with --images none")

@@ -15,7 +15,6 @@ from galaxycgan.catalogs.recipes import noise_sigma
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.catalogs.suffixes import check_suffix
 from galaxycgan.catalogs.writer import StoreWriter
-from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import sha256_file
 from galaxycgan.generation.request import catalog_header, measure_of
@@ -60,7 +59,8 @@ def regenerate(config, context):
     UserError
         Where the catalog or the generator can't be used, or the galaxy comes out another one.
     """
-    check_at_least(config, id=0)
+    if config.id < 0:
+        raise UserError(f"--id {config.id}: must be at least 0")
     out = Path(config.out or f"galaxy-{config.id}.fits")
     check_suffix(out)
     if out.exists() and not config.overwrite:

@@ -10,7 +10,6 @@ import numpy as np
 from galaxycgan.catalogs.header import StoreHeader
 from galaxycgan.catalogs.populations import population
 from galaxycgan.catalogs.recipes import noise_sigma, read_recipe
-from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.files import sha256_file
 from galaxycgan.generation.measurement import Measurement
@@ -49,7 +48,6 @@ class Request:
     """
 
     def __init__(self, config):
-        check_at_least(config, n=0, seed=-1)
         self.recipe = read_recipe(
             find("recipe", config.recipe),
             n=config.n,

@@ -29,8 +29,6 @@ IDS, IMAGES, TABLE, TRUTH = "HSC_ids.npy", "images.small.npy", "2018_02_23-all_o
 OPTIONS = "mock.json"
 #: Objects with an image where neither --n nor --table tells: as many as in 2018.
 OBJECTS = 1866
-SIZES = range(32, 129)
-LIMITS = (20.0, 27.0)
 POPULATIONS = ("dwarf-search", "flux-limited")
 #: Shares of the objects with an image: no row in the table; only rows that are not selected. Beside them: a row and no
 #: image. Of all of these: a second match. Of the rows: no magnitudes.
@@ -89,18 +87,8 @@ def _check_options(config):
             raise UserError(f"--bands {config.bands}: the mock has no band '{band}', choose among {','.join(BANDS)}")
     if config.population not in POPULATIONS:
         raise UserError(f"--population {config.population}: must be one of {', '.join(POPULATIONS)}")
-    if config.n < 0:
-        raise UserError(f"--n {config.n}: must be 1 or more (0: {OBJECTS:,}, with --table all its rows)")
-    if config.limit and not LIMITS[0] <= config.limit <= LIMITS[1]:
-        raise UserError(f"--limit {config.limit:g}: must be {LIMITS[0]:g} to {LIMITS[1]:g} (AB i)")
     if not config.table and (config.columns or config.bad_rows != "refuse"):
         raise UserError(f"--{'columns' if config.columns else 'bad-rows'}: says how to read a --table; none is named")
-    if config.size not in SIZES:
-        raise UserError(f"--size {config.size}: must be {SIZES[0]} to {SIZES[-1]} pixels")
-    if not 0 <= config.seed < 2**63:
-        raise UserError(f"--seed {config.seed}: must be 0 or more, and below 2^63")
-    if config.workers < 0:
-        raise UserError(f"--workers {config.workers}: must be 0 (one per core) or more")
     return bands
 
 

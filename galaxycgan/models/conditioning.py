@@ -203,9 +203,7 @@ class Conditioning:
         """Return the type in which a catalog holds each label: flags, other categories as integers, numbers."""
         flags = self.flags
         pairs = zip(self.columns, self.categories, strict=True)
-        return tuple(
-            np.dtype(bool if name in flags else np.int64 if values else np.float64) for name, values in pairs
-        )
+        return tuple(np.dtype(bool if name in flags else np.int64 if values else np.float64) for name, values in pairs)
 
     def as_noted(self, noted):
         """Return this with the scales that `to_dict` noted elsewhere; itself where these are others.

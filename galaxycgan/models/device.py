@@ -14,8 +14,6 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 def set_threads(threads):
     """Use `threads` CPU threads, or one per core that this process may run on where it is 0; return the number."""
-    if threads < 0:
-        raise UserError(f"--threads {threads}: must be at least 0")
     threads = threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     return threads

@@ -22,7 +22,6 @@ import torch
 
 from galaxycgan.catalogs.portion import NO_FOLD, check_portion, use_portion
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.checks import check_at_least
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import choose_threshold, scores
 from galaxycgan.evaluation.classifier_report import OVERVIEW, REPORT, write_report
@@ -90,14 +89,7 @@ def train_classifier(config, context):
 
 
 def _check(config):
-    check_at_least(config, draw=0, epochs=0, patience=0, batch=2, seed=0, lr=1e-12, purity=0.0)
     check_portion(config.fraction, config.fold, config.folds)
-    if not 0 <= config.synthetic_share <= 1:
-        raise UserError(f"--synthetic-share {config.synthetic_share}: must be at least 0 and at most 1")
-    if not 0 <= config.synthetic_filter < 1:
-        raise UserError(f"--synthetic-filter {config.synthetic_filter}: must be at least 0 and below 1")
-    if config.purity > 1:
-        raise UserError(f"--purity {config.purity}: must be at most 1")
 
 
 def _gan(config):

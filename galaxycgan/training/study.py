@@ -23,7 +23,7 @@ import numpy as np
 
 from galaxycgan.catalogs.portion import TRAIN, portion
 from galaxycgan.catalogs.store import GalaxyStore, find_store
-from galaxycgan.checks import check_at_least, check_given, check_part
+from galaxycgan.checks import check_given, check_part
 from galaxycgan.config import TrainClassifier, TrainGan
 from galaxycgan.config.classifier import AUGMENT, STUDY_TEST
 from galaxycgan.errors import UserError
@@ -106,7 +106,6 @@ def study(config, context):
 
 def _plan(config):
     """Return all elements and arms; refuse options that can't be."""
-    check_at_least(config, seeds=1, gan_images=1, epochs=0, patience=0, parts=1, part=-1)
     check_given(config, "test", STUDY_TEST)
     check_part(config, "part")
     try:
@@ -115,8 +114,6 @@ def _plan(config):
         raise UserError(f"--fractions {config.fractions}: give numbers such as 0.1,0.25,1") from None
     if not all(0 < fraction <= 1 for fraction in fractions):
         raise UserError(f"--fractions {config.fractions}: must be above 0 and at most 1")
-    if not 0 <= config.synthetic_share < 1:
-        raise UserError(f"--synthetic-share {config.synthetic_share}: must be at least 0 and below 1")
     augment = [word.strip() for word in config.augment.split(",")]
     if unknown := [word for word in augment if word not in AUGMENT]:
         raise UserError(f"--augment {unknown[0]}: must be among {', '.join(AUGMENT)}")
