@@ -64,17 +64,18 @@ def _source_line(source):
 
 def _column_lines(store):
     """Return one line for each column: name, unit, smallest, median and largest value, number of missing ones."""
-    lines = [f"  {'column':<16}{'unit':<14}{'min':>20}{'median':>20}{'max':>20}{'missing':>9}"]
+    wide = max(16, *(len(name) + 1 for name in store.columns))
+    lines = [f"  {'column':<{wide}}{'unit':<14}{'min':>20}{'median':>20}{'max':>20}{'missing':>9}"]
     for name in store.columns:
         values = store.column(name)
         unit = getattr(store.table[name], "unit", None)
         if values.dtype.kind == "b":
             numbers = f"{values.sum():>20,} true of {len(values):,}"
             missing = np.sum(getattr(store.table[name], "mask", False))
-            lines.append(f"  {name:<16}{'flag':<14}{numbers:<60}{missing:>9,}")
+            lines.append(f"  {name:<{wide}}{'flag':<14}{numbers:<60}{missing:>9,}")
             continue
         if values.dtype.kind == "U":
-            lines.append(f"  {name:<16}{'text':<14}{len(np.unique(values)):>20,} different")
+            lines.append(f"  {name:<{wide}}{'text':<14}{len(np.unique(values)):>20,} different")
             continue
         good = values[np.isfinite(values) if values.dtype.kind == "f" else values != MISSING_INT]
         style = ".6g" if values.dtype.kind == "f" else "d"
@@ -82,5 +83,5 @@ def _column_lines(store):
         middle = np.sort(good)[(len(good) - 1) // 2] if len(good) else None
         three = (good.min(), middle, good.max()) if len(good) else ()
         numbers = "".join(f"{format(value, style):>20}" for value in three) or f"{'':>60}"
-        lines.append(f"  {name:<16}{unit or '':<14}{numbers}{len(values) - len(good):>9,}")
+        lines.append(f"  {name:<{wide}}{unit or '':<14}{numbers}{len(values) - len(good):>9,}")
     return lines
