@@ -53,7 +53,8 @@ class Options:
                 continue
             if math.isfinite(value) and _within(value, bounds):
                 continue
-            words = " and ".join(f"{BOUNDS[kind][1]} {_plain(limit)}" for kind, limit in bounds.items())
+            kinds = [f"{BOUNDS[kind][1]} {_plain(limit)}" for kind, limit in bounds.items()]
+            words = " and ".join(kinds if math.isfinite(value) else ["finite", *kinds])
             words += "" if _within(item.default, bounds) else f", or {item.default:g}"
             raise UserError(f"--{item.name.replace('_', '-')} {value}: must be {words}")
 
