@@ -18,8 +18,12 @@ PORTION = ("fraction", "draw", "fold", "folds")
 
 
 def check_portion(fraction, fold, folds):
-    """Refuse a fold that isn't there."""
-    if fold != NO_FOLD and fold >= folds:
+    """Refuse a share outside (0, 1] and a fold that isn't there."""
+    if not 0 < fraction <= 1:
+        raise UserError(f"--fraction {fraction}: must be above 0 and at most 1")
+    if fold != NO_FOLD and folds < 2:
+        raise UserError(f"--folds {folds}: must be at least 2")
+    if fold != NO_FOLD and not 0 <= fold < folds:
         raise UserError(f"--fold {fold}: of --folds {folds} they are 0 to {folds - 1}")
 
 
