@@ -63,7 +63,7 @@ def train_classifier(config, context):
     Interrupted
         When asked to stop; the state is saved.
     """
-    _check(config)
+    check_portion(config.fraction, config.fold, config.folds)
     threads = set_threads(config.threads)
     reuse_memory()
     device = choose_device(config.device)
@@ -86,10 +86,6 @@ def train_classifier(config, context):
         metrics = job.judge(run)
     write_json(run / METRICS, metrics)
     _say(run, metrics, context)
-
-
-def _check(config):
-    check_portion(config.fraction, config.fold, config.folds)
 
 
 def _gan(config):
