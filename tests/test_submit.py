@@ -498,7 +498,7 @@ def test_changed_input_is_not_done_already(here, stage):
         (["study", "--store", "s.h5"], "--test is missing"),
         (["train_gan", "--store", "s.h5", "--images", "-4"], "--images -4: must be at least 1, or 0$"),
         (["train_gan", "--store", "s.h5", "--lr", "nan"], "--lr nan: must be finite and above 0, or 0$"),
-        (["train_gan", "--store", "s.h5", "--array", "batch=1,32"], "--batch 1: must be at least 2, or 0$"),
+        (["train_gan", "--store", "s.h5", "--array", "batch=1,32"], "--array batch=1,32: batch = 1 must be at least 2"),
         (["train_classifier", "--store", "s.h5", "--fraction", "0"], "--fraction 0.0: must be above 0 and at most 1$"),
         (["study", "--store", "s.h5", "--test", "s.h5", "--part", "-2"], "--part -2: must be at least 0, or -1$"),
         (["study", "--store", "s.h5", "--test", "s.h5", "--array", "part=0..3"], "--part 1: of --parts 1"),

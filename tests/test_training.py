@@ -236,6 +236,7 @@ def test_a_category_is_a_label_like_any_other(survey_files, tmp_path, command):
         ({"labels": "photo_z,colour"}, "no column 'colour' .*photo_z"),
         ({"labels": ""}, "--labels is empty"),
         ({"batch": 1}, "--batch 1: must be at least 2"),
+        ({"preset": "huge"}, "--preset huge: must be one of tiny, base, large$"),
         ({"device": "cuda:77"}, "--device cuda:77"),
         ({"device": "abacus"}, "--device abacus: must be"),
         ({"store": "nowhere.h5"}, "nowhere.h5"),

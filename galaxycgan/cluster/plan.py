@@ -174,7 +174,7 @@ def option_value(stage, name, value, where):
     Raises
     ------
     UserError
-        Where the stage has no such option, or the value is of another kind or no choice.
+        Where the stage has no such option, or the value is of another kind or not one that the option may have.
     """
     config_class = config.COMMANDS[stage][0]
     fields = {item.name: item for item in dataclasses.fields(config_class)}
@@ -183,12 +183,11 @@ def option_value(stage, name, value, where):
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"{where}: {stage} has no option {name}{hint} It has: {', '.join(fields)}".replace("?;", "?"))
     kind = typing.get_type_hints(config_class)[name]
-    choices = fields[name].metadata["choices"]
     right = _converted(value, kind)
     if right is None:
         raise UserError(f"{where}: {name} = {value!r} must be {_WORDS[kind]}")
-    if choices and right not in choices:
-        raise UserError(f"{where}: {name} = {value!r} must be one of {', '.join(choices)}")
+    if words := config.refusal(fields[name], right):
+        raise UserError(f"{where}: {name} = {right!r} {words}")
     return right
 
 

@@ -12,6 +12,7 @@ from galaxycgan.config.classifier import Classify, Study, TrainClassifier
 from galaxycgan.config.cluster import Cancel, Logs, Pipeline, Status, Submit  # noqa: F401 (the other door's)
 from galaxycgan.config.evaluation import Bench, Compare, Evaluate
 from galaxycgan.config.gan import Generate, Inject, Regenerate, TrainGan
+from galaxycgan.config.option import refusal  # noqa: F401 (of values that come one by one: arrays, recipes)
 
 #: name -> (options, "module:function")
 COMMANDS = {

@@ -38,25 +38,45 @@ def option(default, help, *, choices=None, positional=False, **bounds):
 
 
 class Options:
-    """Options of a command: their numbers are within their bounds, so that no job waits in a queue to be refused.
+    """Options of a command: each has a value that it may have, so that no job waits in a queue to be refused.
 
     Raises
     ------
     UserError
-        Where one is not.
+        Where one has not.
     """
 
     def __post_init__(self):
         for item in dataclasses.fields(self):
-            value, bounds = getattr(self, item.name), item.metadata["bounds"]
-            if not bounds or value == item.default:
-                continue
-            if math.isfinite(value) and _within(value, bounds):
-                continue
-            kinds = [f"{BOUNDS[kind][1]} {_plain(limit)}" for kind, limit in bounds.items()]
-            words = " and ".join(kinds if math.isfinite(value) else ["finite", *kinds])
-            words += "" if _within(item.default, bounds) else f", or {item.default:g}"
-            raise UserError(f"--{item.name.replace('_', '-')} {value}: must be {words}")
+            value = getattr(self, item.name)
+            if words := refusal(item, value):
+                name = item.name if item.metadata["positional"] else f"--{item.name.replace('_', '-')}"
+                raise UserError(f"{name} {value}: {words}")
+
+
+def refusal(item, value):
+    """Return in words why an option may not have a value of its type, or nothing.
+
+    Parameters
+    ----------
+    item : dataclasses.Field
+        Of an options class.
+    value : object
+
+    Returns
+    -------
+    str
+    """
+    choices, bounds = item.metadata["choices"], item.metadata["bounds"]
+    if value == item.default:
+        return ""
+    if choices:
+        return "" if value in choices else f"must be one of {', '.join(choices)}"
+    if not bounds or (math.isfinite(value) and _within(value, bounds)):
+        return ""
+    kinds = [f"{BOUNDS[kind][1]} {_plain(limit)}" for kind, limit in bounds.items()]
+    words = " and ".join(kinds if math.isfinite(value) else ["finite", *kinds])
+    return f"must be {words}" + ("" if _within(item.default, bounds) else f", or {item.default:g}")
 
 
 def _within(value, bounds):

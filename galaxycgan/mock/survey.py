@@ -29,7 +29,6 @@ IDS, IMAGES, TABLE, TRUTH = "HSC_ids.npy", "images.small.npy", "2018_02_23-all_o
 OPTIONS = "mock.json"
 #: Objects with an image where neither --n nor --table tells: as many as in 2018.
 OBJECTS = 1866
-POPULATIONS = ("dwarf-search", "flux-limited")
 #: Shares of the objects with an image: no row in the table; only rows that are not selected. Beside them: a row and no
 #: image. Of all of these: a second match. Of the rows: no magnitudes.
 NO_ROW, NOT_SELECTED, NO_IMAGE, SECOND_MATCH, NO_MAGNITUDES = 0.005, 0.005, 0.10, 0.05, 0.02
@@ -85,8 +84,6 @@ def _check_options(config):
     for band in bands:
         if band not in BANDS:
             raise UserError(f"--bands {config.bands}: the mock has no band '{band}', choose among {','.join(BANDS)}")
-    if config.population not in POPULATIONS:
-        raise UserError(f"--population {config.population}: must be one of {', '.join(POPULATIONS)}")
     if not config.table and (config.columns or config.bad_rows != "refuse"):
         raise UserError(f"--{'columns' if config.columns else 'bad-rows'}: says how to read a --table; none is named")
     return bands
