@@ -22,7 +22,7 @@ from galaxycgan.files import read_json
 from galaxycgan.generation.classify import classify
 from galaxycgan.generation.job import generate
 from galaxycgan.models import device
-from galaxycgan.training.checkpoint import load_checkpoint
+from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
 from galaxycgan.training.classifier import train_classifier
 from galaxycgan.training.classifier_data import Split, SyntheticImages, read_split, read_splits
 from galaxycgan.training.classifier_loop import ClassifierTrainer
@@ -395,11 +395,59 @@ def test_galaxies_that_lack_what_the_target_asks_for_are_left_out_and_counted(op
     assert "more lack a value that the target asks for: left out" in capsys.readouterr().out
 
 
+def test_a_text_is_a_target_and_is_told_of_mistakes(options, survey_files, tmp_path, capsys):
+    z = survey_files.table["photo_z"]
+    survey_files.table["kind"] = np.select([z < 0.4, z < 0.9], ["near & dim", "far"], "")
+    store = str(survey_files.write().convert())
+    train_classifier(dataclasses.replace(options, store=store, target="kind != 'far'", epochs=1), Context())
+    page = (tmp_path / "run/report.html").read_text()
+    assert '<td class="number">near &amp; dim</td>' in page or '<td class="number">far</td>' in page
+    assert "more lack a value that the target asks for: left out" in capsys.readouterr().out
+    with GalaxyStore(store) as opened:
+        split = read_split(opened, "kind != 'far'", np.arange(opened.n), "all")
+        kinds = opened.column("kind")
+    assert split.incomplete == (kinds == "").sum() > 0
+    assert np.array_equal(split.wanted.numpy() == 1, kinds[split.rows] == "near & dim")
+
+
+def test_a_lost_result_is_made_again_and_an_old_picture_goes(options, tmp_path, other_store, capsys):
+    options, run = dataclasses.replace(options, epochs=1), tmp_path / "run"
+    train_classifier(dataclasses.replace(options, test=str(other_store)), Context())
+    assert (run / "classifier_survey.png").exists()
+    train_classifier(options, Context())
+    assert not (run / "classifier_survey.png").exists()
+    (run / "predictions.npz").unlink()
+    capsys.readouterr()
+    train_classifier(dataclasses.replace(options, synthetic_filter=0.3, gan="some"), Context())
+    assert (run / "predictions.npz").exists()
+    assert "warning: --gan some: --augment standard shows none of its galaxies" in capsys.readouterr().out
+
+
+def test_learning_curves_are_those_of_the_validation_galaxies(options, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("galaxycgan.evaluation.classifier_report._draw_learning", lambda *found: drawn.append(found))
+    train_classifier(dataclasses.replace(options, epochs=2), Context())
+    results = read_json(tmp_path / "run/metrics.json")
+    _, history, prior = drawn[0]
+    assert prior == results["validation"]["log_loss_prior"] != results["test"]["log_loss_prior"]
+    assert len(history) == 2
+
+
 def test_generated_galaxies_are_no_test(options, gan, tmp_path):
     (tmp_path / "r.toml").write_text("[population]\nkind = 'training'\nn = 9\n")
     generate(Generate(gan=str(gan), recipe=str(tmp_path / "r.toml"), out=str(tmp_path / "c")), Context())
+    made = str(tmp_path / "c/catalog.h5")
     with pytest.raises(UserError, match="holds synthetic galaxies; --test wants real ones"):
-        train_classifier(dataclasses.replace(options, test=str(tmp_path / "c/catalog.h5")), Context())
+        train_classifier(dataclasses.replace(options, test=made), Context())
+    with pytest.raises(UserError, match="holds synthetic galaxies; a classifier's own are real"):
+        train_classifier(dataclasses.replace(options, store=made), Context())
+    # Their ids are rows of the request, not those of galaxies.
+    train_classifier(dataclasses.replace(options, epochs=1), Context())
+    state = load_checkpoint(tmp_path / "run/classifier.pt")
+    state["learned_from"] = torch.arange(9)
+    save_checkpoint(tmp_path / "run/classifier.pt", state)
+    classify(Classify(model=options.run, store=made, out=str(tmp_path / "p.fits")), Context())
+    assert set(Table.read(tmp_path / "p.fits")["split"]) == {2}
 
 
 def test_a_survey_that_shares_training_galaxies_is_no_test(options, survey_store, tmp_path):
@@ -420,7 +468,7 @@ def test_a_fold_is_what_the_classifier_is_tested_on(options, tmp_path, survey_st
     "change, message",
     [
         ({"target": "photo_z < 0"}, "of the .* galaxies in the training split 0 fulfil"),
-        ({"target": "colour < 1"}, "no column 'colour'; there are"),
+        ({"target": "colour < 1"}, "store.h5: --target 'colour < 1': no column 'colour'; there are"),
         ({"target": "__import__('os').system('true')"}, "is not understood"),
         ({"epochs": -1}, "--epochs -1"),
         ({"lr": -1.0}, "--lr -1.0"),
@@ -444,6 +492,7 @@ COLUMNS = {
     "a": np.array([1.0, 2.0, 3.0, np.nan]),
     "flag": np.array([True, False, True, True]),
     "some": np.ma.MaskedArray([True, False, False, True], [False, False, True, True]),
+    "text": np.array(["x", "", "y", "x"]),
 }
 
 
@@ -459,6 +508,8 @@ COLUMNS = {
         ("a != 1", [0, 1, 1, 0]),
         ("a > 1 / 0", [0, 0, 0, 0]),
         ("some", [1, 0, 0, 0]),
+        ("text != 'x'", [0, 0, 1, 0]),
+        ("not text == 'x'", [0, 1, 1, 0]),
         ("not some", [0, 1, 0, 0]),
         ("some == 0", [0, 1, 0, 0]),
         ("some != 1", [0, 1, 0, 0]),

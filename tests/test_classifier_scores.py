@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from galaxycgan.catalogs.header import split_of
@@ -10,7 +11,7 @@ from galaxycgan.catalogs.portion import portion
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import choose_threshold, curves, reliability, roc_auc, scores
 from galaxycgan.evaluation.classifier_report import confident_mistakes
-from galaxycgan.models.classifier_learning import augmented, class_weight, temperature_of
+from galaxycgan.models.classifier_learning import augmented, class_weight, learn_epoch, temperature_of
 
 IDS = 43_150_000_000_000_001 + 7 * np.arange(20_000)
 SPLIT = split_of(IDS)
@@ -132,6 +133,16 @@ def test_mistakes_are_told_worst_first():
 
 def test_the_weight_of_wanted_galaxies_makes_both_kinds_count_alike():
     assert class_weight(torch.tensor([1.0, 0.0, 0.0, 0.0])) == 3.0
+
+
+def test_a_weighted_epoch_tells_the_log_loss_of_what_the_weight_is_taken_off():
+    torch.manual_seed(0)
+    images, wanted = torch.randn(40, 2, 8, 8), (torch.arange(40) % 5 == 0).float()
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(128, 1), torch.nn.Flatten(0))
+    still = torch.optim.SGD(network.parameters(), lr=0.0)
+    told = learn_epoch(network, still, images, wanted, np.random.default_rng(0), 16, augment=False, weight=4.0)
+    honest = F.binary_cross_entropy_with_logits(network(images) - np.log(4.0), wanted)
+    assert told == pytest.approx(float(honest.detach()), rel=1e-5)
 
 
 def test_each_image_is_moved_by_its_own_symmetry_and_shift():

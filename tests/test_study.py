@@ -1,6 +1,7 @@
 """The study trains each GAN on exactly its classifiers' galaxies, goes on where it stopped, and says what is sure."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,13 @@ from galaxycgan.training.study import study
 
 TARGET = "log_mass < 9.3"
 ARMS = ["cnn2018-standard", "cnn2018-standard+gan", "cnn2018-synthetic-alone", "cnn2018-none"]
+
+
+def leave_predictions(config):
+    """What a classifier that is done leaves for the table."""
+    run = Path(config.run)
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "predictions.npz").touch()
 
 
 @pytest.fixture
@@ -67,7 +75,12 @@ def test_a_smoke_grid_submitted_in_two_parts_ends_in_a_table(options, survey_sto
 
 def test_a_part_that_starts_anew_leaves_the_other_parts_alone(options, tmp_path, monkeypatch, capsys):
     trained = []
-    monkeypatch.setattr(stage, "train_classifier", lambda config, context: trained.append(config.fraction))
+
+    def note(config, context):
+        trained.append(config.fraction)
+        leave_predictions(config)
+
+    monkeypatch.setattr(stage, "train_classifier", note)
     monkeypatch.setattr(stage, "_finish", lambda *arguments: trained.append("table"))
     options = dataclasses.replace(options, augment="none", parts=2, overwrite=True)
     for part in (0, 1):
@@ -75,14 +88,22 @@ def test_a_part_that_starts_anew_leaves_the_other_parts_alone(options, tmp_path,
     assert trained == [0.5] * 2 + [1.0] * 2 + ["table"]
     assert "1 of 2 elements done" in capsys.readouterr().out
     # Nothing of the old study is taken for the new one's, should this one be interrupted.
-    left = tmp_path / "study/fraction=0.5/seed=0/cnn2018-none"
-    left.mkdir()
+    left = tmp_path / "study/fraction=0.5/seed=0/cnn2018-none/old"
+    left.touch()
     study(dataclasses.replace(options, part=0), Context())
     assert not left.exists() and trained[5:] == [0.5, 0.5, "table"]
     del trained[5:]
-    # Of another study nothing counts, though it lies there
+    # What lost its predictions is trained again.
+    (left.parent / "predictions.npz").unlink()
+    again = dataclasses.replace(options, part=0, overwrite=False)
+    study(again, Context())
+    assert trained[5:] == [0.5, 0.5, "table"]
+    del trained[5:]
+    # Of another study nothing counts, though it lies there, and its table does not outlive it.
+    table = tmp_path / "study/report.html"
+    table.touch()
     study(dataclasses.replace(options, part=0, epochs=2), Context())
-    assert trained[5:] == [0.5] * 2 and "1 of 2 elements done" in capsys.readouterr().out
+    assert trained[5:] == [0.5] * 2 and "1 of 2 elements done" in capsys.readouterr().out and not table.exists()
 
 
 def test_a_way_of_training_that_is_added_later_trains_only_what_is_missing(options, tmp_path, monkeypatch):
@@ -90,6 +111,7 @@ def test_a_way_of_training_that_is_added_later_trains_only_what_is_missing(optio
 
     def note(config, context):
         trained.append(config.run.rsplit("/", 1)[1])
+        leave_predictions(config)
 
     monkeypatch.setattr(stage, "train_classifier", note)
     monkeypatch.setattr(stage, "train_gan", lambda config, context: None)
@@ -127,6 +149,22 @@ def test_mistakes_are_told_in_one_line_before_anything_is_trained(options, tmp_p
     with pytest.raises(UserError, match=message) as error:
         study(dataclasses.replace(options, **change), Context())
     assert "\n" not in str(error.value) and not (tmp_path / "study").exists()
+
+
+def test_labels_that_a_later_gan_would_refuse_are_refused_before_the_first(options, survey_files, monkeypatch):
+    monkeypatch.setattr(stage, "train_gan", lambda *arguments: pytest.fail("trained"))
+    with GalaxyStore(survey_files.convert()) as store:
+        later = store.ids[(store.split == 0) & (portion(store.ids, store.split, 0.5, draw=0) != 0)][0]
+    survey_files.table.loc[survey_files.table["HSC_id"] == later, "photo_z"] = np.nan
+    store = survey_files.write().convert(overwrite=True, labels="log_mass")
+    with pytest.raises(UserError, match="column photo_z holds 1 values that can't be labels"):
+        study(dataclasses.replace(options, store=str(store)), Context())
+    assert not Path(options.run).exists()
+
+
+def test_shares_that_share_a_directory_are_one(options):
+    elements, _ = stage._plan(dataclasses.replace(options, fractions="0.4,0.4000001,1"))
+    assert [element.fraction for element in elements] == [0.4, 1.0]
 
 
 def judged(gain, seeds=5, n=3000, scatter=0.1):
@@ -175,18 +213,18 @@ def test_what_generated_galaxies_are_worth_is_read_off_the_curve_of_real_ones():
                     signal = wanted * (1.5 + 0.3 * np.log2(fraction) / 2 + more) + noise
                     yield Judged(fraction, seed, arm, signal + 0.02 * random.normal(size=4000))
 
-    bootstrap = PairedBootstrap(wanted, list(rows(0.15)), draws=200)
+    bootstrap, named = PairedBootstrap(wanted, list(rows(0.15)), draws=200), {"baseline": "standard"}
     found = bootstrap.worth(0.25, "gan", "standard")
     assert found["share"] == pytest.approx(0.5, rel=0.15)  # half a step up
     assert found["interval"][0] < found["share"] < found["interval"][1] < 1
     # Better than all real galaxies, worse than the fewest: not beyond what was measured.
     assert PairedBootstrap(wanted, list(rows(0.9)), draws=20).worth(0.25, "gan", "standard")["share"] == 1.0
     assert PairedBootstrap(wanted, list(rows(-0.9)), draws=20).worth(0.25, "gan", "standard")["share"] == 0.0625
+    few = text_table(summarise(PairedBootstrap(wanted, list(rows(-0.9)), draws=20), "standard", "gan", "") | named)
+    assert sum("as good as 6% or less of the real galaxies" in line for line in few) == 2
     report = summarise(bootstrap, "standard", "gan", "")
     assert [row["fraction"] for row in report["arms"] if "worth" in row] == [0.0625, 0.25]
-    assert any(
-        "as good as 5" in line or "as good as 4" in line for line in text_table(report | {"baseline": "standard"})
-    )
+    assert any("as good as 5" in line or "as good as 4" in line for line in text_table(report | named))
 
 
 def test_intervals_of_few_seeds_hold_what_they_claim():
@@ -206,6 +244,20 @@ def test_intervals_of_few_seeds_hold_what_they_claim():
     assert (
         PairedBootstrap(*judged(0.4, seeds=1), draws=50).difference([0.1], "gan", "standard")["verdict"] == "undecided"
     )
+
+
+def test_intervals_of_two_seeds_are_wide_and_possible():
+    random = np.random.default_rng(5)
+    wanted = (random.random(60) < 0.5).astype(float)
+    rows = [Judged(0.25, 0, "", wanted), Judged(0.25, 1, "", random.random(60))]
+    rows += [Judged(0.25, seed, "gan", random.random(60)) for seed in (0, 1)]
+    bootstrap = PairedBootstrap(wanted, rows, draws=200)
+    low, high = bootstrap.difference([0.25], "gan", "")["interval"]
+    assert -1 <= low < high <= 1
+    low, high = bootstrap.ratio(0.25, "gan", "")["interval"]
+    assert 0 <= low < 1 < high < np.inf
+    single = summarise(PairedBootstrap(*judged(0.4, seeds=1), draws=20), "standard", "gan", "alone")
+    assert "nan" not in "\n".join(text_table(single | {"baseline": "standard"}))
 
 
 @pytest.mark.parametrize(

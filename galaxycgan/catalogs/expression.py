@@ -107,7 +107,7 @@ def _compare(operation, left, right):
     if "U" in kinds:
         if kinds != {"U"}:
             raise ValueError("text and number are compared")
-        return operation(left, right)
+        return operation(left, right) & (left != "") & (right != "")
     if kinds <= {"i", "b"}:  # as integers: ids differ by less than a float can tell
         left, right = (np.ma.filled(side.astype(np.int64), MISSING_INT) for side in (left, right))
         return operation(left, right) & (left != MISSING_INT) & (right != MISSING_INT)
@@ -135,7 +135,7 @@ def evaluate(text, column, columns, n, option="--target"):
     Returns
     -------
     bool array [n]
-        A missing value (NaN, blank integer) fulfils no comparison; a missing flag is neither true nor false.
+        A missing value (NaN, blank integer or text) fulfils no comparison; a missing flag is neither true nor false.
 
     Raises
     ------
@@ -157,11 +157,12 @@ def evaluate(text, column, columns, n, option="--target"):
 
 
 def incomplete(text, column, n):
-    """Return which rows lack a value (NaN, blank integer or flag) in a column that a legal expression names: bool [n].
+    """Return which rows lack a value (NaN, blank integer, flag or text) in a column that an expression names: bool [n].
 
     Parameters
     ----------
     text : str
+        Legal for `evaluate`.
     column : callable
         Returns the array [n] of a name.
     n : int
@@ -170,8 +171,7 @@ def incomplete(text, column, n):
     named = {node.id: node for node in ast.walk(ast.parse(text.strip(), mode="eval")) if isinstance(node, ast.Name)}
     for node in named.values():
         values = _Evaluator(column, named).visit(node)
-        if values.dtype.kind in "bif":
-            found |= np.isnan(_float(values))
+        found |= values == "" if values.dtype.kind == "U" else np.isnan(_float(values))
     return found
 
 

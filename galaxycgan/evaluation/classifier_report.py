@@ -7,12 +7,15 @@ import statistics
 
 import numpy as np
 
+from galaxycgan.catalogs.schema import MISSING_INT
 from galaxycgan.evaluation import page, plots
 from galaxycgan.evaluation.classification import BINS, curves, reliability
 from galaxycgan.evaluation.style import OTHER, REAL, SYNTHETIC, WIDTH_INCH, save_figure, style
 from galaxycgan.files import write_text
 
-OVERVIEW, REPORT = "classifier.png", "report.html"
+OVERVIEW, OVERVIEW_SURVEY, MISTAKES, REPORT = "classifier.png", "classifier_survey.png", "mistakes.png", "report.html"
+#: What a run's report may leave beside it.
+PICTURES = (OVERVIEW, OVERVIEW_SURVEY, MISTAKES)
 #: Mistakes of each kind that are shown.
 SHOWN = 8
 #: The sets that a classifier is judged on, what they are called, and the words for them; the last that is there leads.
@@ -52,13 +55,16 @@ def write_report(run, metrics, results, stores, sky_rms):
     sky_rms : array [band]
         nJy; sets the stretch of the pictures.
     """
+    for name in PICTURES:  # of an earlier report, which may have had other sets
+        (run / name).unlink(missing_ok=True)
     sections = [_heading(metrics, results), _table(metrics, results)]
     for name in reversed(list(results)):
         if name == "validation":
             continue
-        picture = run / (OVERVIEW if name == "test" else f"classifier_{name}.png")
+        picture = run / (OVERVIEW if name == "test" else OVERVIEW_SURVEY)
         _, wanted, probability = results[name]
-        overview(picture, wanted, probability, metrics[name], metrics["learning"])
+        prior = metrics["validation"]["log_loss_prior"]
+        overview(picture, wanted, probability, metrics[name], metrics["learning"], prior)
         sections.append(_figure(picture, f"Curves: {SETS[name]}", _CURVES))
     leading = list(results)[-1]
     sections.append(_mistakes(run, leading, metrics, results[leading], stores[leading], sky_rms))
@@ -84,7 +90,7 @@ def _heading(metrics, results):
     learned = f"{counts['training']:,} real galaxies of {metrics['store']}"
     if added:
         alone = metrics["request"]["synthetic_share"] == 1
-        learned = f"{added:,} generated galaxies" + ("" if alone else f" an epoch and {learned}")
+        learned = f"{added:,} generated galaxies an epoch" + ("" if alone else f" and {learned}")
     leading = list(results)[-1]
     found = metrics[leading]
     enough = "" if min(found["n_wanted"], found["n"] - found["n_wanted"]) >= 100 else (
@@ -142,7 +148,7 @@ def _figure(picture, title, caption):
     )
 
 
-def overview(path, wanted, probability, found, history):
+def overview(path, wanted, probability, found, history, prior):
     """Draw learning curves, ROC, purity against completeness, histogram and reliability diagram into one picture.
 
     Parameters
@@ -154,11 +160,13 @@ def overview(path, wanted, probability, found, history):
         Of `galaxycgan.evaluation.classification.scores`.
     history : list of dict
         train_loss, val_loss by epoch.
+    prior : float
+        Log loss [nats] of the prior alone on the validation galaxies.
     """
     plt = style()
     figure, axes = plt.subplots(2, 3, figsize=(WIDTH_INCH, 6.4))
     (learning, roc, recall), (histogram, honest, cut) = axes
-    _draw_learning(learning, history, found["log_loss_prior"])
+    _draw_learning(learning, history, prior)
     line = curves(wanted, probability)
     at = np.searchsorted(-line["threshold"], -found["threshold"], side="right") - 1
     roc.plot(np.append(0, line["false_positive_rate"]), np.append(0, line["completeness"]), color=OTHER)
@@ -193,7 +201,7 @@ def overview(path, wanted, probability, found, history):
 def _draw_learning(axis, history, prior):
     axis.plot([entry["train_loss"] for entry in history], color=REAL, label="training")
     axis.plot([entry["val_loss"] for entry in history], color=OTHER, label="validation")
-    axis.axhline(prior, color="0.5", ls=":", label="prior alone")
+    axis.axhline(prior, color="0.5", ls=":", label="prior alone, validation")
     axis.set(xlabel="epoch", ylabel="log loss [nats]", title="Learning curves")
     axis.legend()
 
@@ -212,6 +220,13 @@ def confident_mistakes(wanted, probability, threshold, shown=SHOWN):
     return lowest, intruders[np.argsort(-probability[intruders], kind="stable")][:shown]
 
 
+def _cell(value):
+    """Return a value of a catalog's column as HTML, a dash where it is missing."""
+    if np.ma.is_masked(value) or value.dtype.kind in "iU" and value in (MISSING_INT, ""):
+        return page.number(None)
+    return page.number(value) if value.dtype.kind == "f" else html.escape(str(value))
+
+
 def _mistakes(run, name, metrics, result, store, sky_rms):
     """Pictures and table of the most confident mistakes."""
     ids, wanted, probability = result
@@ -220,9 +235,10 @@ def _mistakes(run, name, metrics, result, store, sky_rms):
     groups = [(title, which) for title, which in groups if len(which)]
     if not groups:
         return '<section id="mistakes"><h2>Mistakes</h2><p>None.</p></section>'
+    picture, rows = run / MISTAKES, store.rows_of(ids)
     told = [column for column in store.columns if re.search(rf"\b{re.escape(column)}\b", metrics["target"])]
     told += [column for column in ("photo_z", "log_mass") if column in store.columns and column not in told]
-    picture, rows = run / "mistakes.png", store.rows_of(ids)
+    told = {column: store.column(column)[rows] for column in told if column != store.id_column}
     pictures = [plots.colour(store.images(rows[which]), sky_rms) for _, which in groups]
     titles = [f"p = {p:.2f}" for p in probability[groups[0][1]]] if len(groups) == 1 else ()
     # One lone mistake is drawn no larger than a row of them
@@ -231,9 +247,9 @@ def _mistakes(run, name, metrics, result, store, sky_rms):
     head = "".join(f'<th scope="col" class="number">{html.escape(text)}</th>' for text in ("probability", *told))
     body = ""
     for title, which in groups:
-        values = store.labels(told)[rows[which]] if told else np.zeros((len(which), 0))
-        for k, row in zip(which, values, strict=True):
-            cells = "".join(f'<td class="number">{page.number(value)}</td>' for value in (probability[k], *row))
+        for k in which:
+            values = (probability[k], *(column[k] for column in told.values()))
+            cells = "".join(f'<td class="number">{_cell(value)}</td>' for value in values)
             body += f'<tr><th scope="row">{ids[k]}</th><td>{html.escape(title)}</td>{cells}</tr>'
     share = statistics.fmean((probability >= metrics["calibration"]["threshold"]) != (wanted == 1))
     caption = f"{share:.1%} of the {name} galaxies are on the wrong side of the threshold; these most of all, in order."

@@ -53,25 +53,38 @@ def _beside(share):
 
 def text_table(report):
     """Return the table as lines of plain text."""
+    worth = _worths(report["arms"])
     lines = [f"{'share':>6}  {'arm':<24} {'ROC AUC':>8}  {'seeds':>6}  gain on {report['baseline']} (95% interval)"]
     for row in report["arms"]:
         gain = ""
         if "difference" in row:
-            low, high = row["difference_interval"]
-            gain = f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) {row['verdict']}{_worth(row)}"
-        lines.append(
-            f"{row['fraction']:>6.0%}  {row['arm']:<24} {row['roc_auc']:>8.3f}  {row['scatter']:>6.3f}  {gain}".rstrip()
-        )
+            gain = f"{row['difference']:+.3f}{_limits(row['difference_interval'], '+.3f')} {row['verdict']}{worth(row)}"
+        scatter = f"{row['scatter']:.3f}" if np.isfinite(row["scatter"]) else "-"
+        lines.append(f"{row['fraction']:>6.0%}  {row['arm']:<24} {row['roc_auc']:>8.3f}  {scatter:>6}  {gain}".rstrip())
     return lines
 
 
-def _worth(row):
-    """Say what an arm's generated galaxies are worth in real ones; '' where nobody knows."""
-    found = row.get("worth")
-    if not found or not np.isfinite([found["share"], *found["interval"]]).all():
-        return ""
-    low, high = found["interval"]
-    return f"; as good as {found['share']:.0%} of the real galaxies ({low:.0%} to {high:.0%})"
+def _limits(interval, form):
+    """Say an interval in brackets; '' where it is unknown, as of a single seed."""
+    return f" ({interval[0]:{form}} to {interval[1]:{form}})" if np.isfinite(interval).all() else ""
+
+
+def _worths(rows):
+    """Return what says of a row how many real galaxies its arm's generated ones are worth; '' where nobody knows."""
+    least, most = (edge(row["fraction"] for row in rows) for edge in (min, max))
+
+    def share(value):
+        more = " or less" if value <= least else " or more" if value >= most else ""
+        return f"{value:.0%}{more}"
+
+    def words(row):
+        found = row.get("worth")
+        if not found or not np.isfinite([found["share"], *found["interval"]]).all():
+            return ""
+        low, high = (share(edge) for edge in found["interval"])
+        return f"; as good as {share(found['share'])} of the real galaxies ({low} to {high})"
+
+    return words
 
 
 def _pooled(report):
@@ -93,12 +106,12 @@ def _table(report):
     head = "".join(
         f'<th scope="col" class="number">{text}</th>' for text in ("ROC AUC", "between seeds", "gain on baseline", "")
     )
-    rows = ""
+    rows, worth = "", _worths(report["arms"])
     for row in report["arms"]:
         gain = page.number(row.get("difference"))
         if "difference" in row:
             gain += f" <small>({' to '.join(page.number(edge) for edge in row['difference_interval'])})</small>"
-        words = row.get("verdict", "baseline") + _worth(row)
+        words = row.get("verdict", "baseline") + worth(row)
         limits = " to ".join(page.number(edge) for edge in row["interval"])
         rows += (
             f'<tr><th scope="row">{row["fraction"]:.0%}, {html.escape(row["arm"])}</th>'

@@ -2,7 +2,8 @@
 
 All classifiers judge the same test galaxies, so a bootstrap draw takes the same galaxies for all of them, and the same
 seeds for both sides of a difference: what is common to both sides cancels. A bootstrap of a few seeds scatters too
-little; that part of it is widened to Student's t interval of as many.
+little; that part of it is widened to Student's t interval of as many. What is a matter of chance in one classifier on
+these galaxies scatters both with the galaxies and with the seeds, and counts twice: intervals err on the wide side.
 """
 
 import dataclasses
@@ -71,10 +72,16 @@ class PairedBootstrap:
 
     def mean(self, fraction, arm):
         """Return the mean AUC over the seeds, and of each draw: float, array [draw]; NaN where there is one seed."""
-        keys = [(fraction, seed, arm) for seed in self.seeds]
-        drawn = np.stack([self.drawn[key] for key in keys], 1)
-        middle, picked = drawn.mean(1), np.take_along_axis(drawn, self.picks, 1).mean(1)
-        return float(np.mean([self.value[key] for key in keys])), middle + self.widening * (picked - middle)
+        middle, picked = self._drawn(fraction, arm)
+        return self._value(fraction, arm), middle + self.widening * (picked - middle)
+
+    def _value(self, fraction, arm):
+        return float(np.mean([self.value[fraction, seed, arm] for seed in self.seeds]))
+
+    def _drawn(self, fraction, arm):
+        """Return each draw's mean AUC over all seeds, and over those that it takes: two arrays [draw]."""
+        drawn = np.stack([self.drawn[fraction, seed, arm] for seed in self.seeds], 1)
+        return drawn.mean(1), np.take_along_axis(drawn, self.picks, 1).mean(1)
 
     def scatter(self, fraction, arm):
         """Return the standard deviation of the AUC between seeds; NaN for one seed."""
@@ -91,13 +98,15 @@ class PairedBootstrap:
         """
         pairs = [(self.mean(fraction, arm), self.mean(fraction, against)) for fraction in fractions]
         value = float(np.mean([ours[0] - theirs[0] for ours, theirs in pairs]))
-        low_high = interval(np.mean([ours[1] - theirs[1] for ours, theirs in pairs], axis=0))
+        low_high = interval(np.clip(np.mean([ours[1] - theirs[1] for ours, theirs in pairs], axis=0), -1, 1))
         return {"difference": value, "interval": low_high, "verdict": verdict(low_high)}
 
     def ratio(self, fraction, arm, against):
         """Return an arm's mean AUC over another's: dict of ratio and interval."""
-        (ours, our_draws), (theirs, their_draws) = self.mean(fraction, arm), self.mean(fraction, against)
-        return {"ratio": ours / theirs, "interval": interval(our_draws / their_draws)}
+        pairs = zip(self._drawn(fraction, arm), self._drawn(fraction, against), strict=True)
+        middle, picked = (np.log(ours / theirs) for ours, theirs in pairs)  # widened as logarithms: never below 0
+        drawn = np.exp(middle + self.widening * (picked - middle))
+        return {"ratio": self._value(fraction, arm) / self._value(fraction, against), "interval": interval(drawn)}
 
     def worth(self, fraction, arm, against):
         """Return with which share of the real galaxies another arm does as well as this one at a fraction.
@@ -107,7 +116,8 @@ class PairedBootstrap:
         Returns
         -------
         dict
-            share, between the smallest fraction and the largest, and its interval [low, high] (95%).
+            share and its interval [low, high] (95%): the smallest fraction stands for all below it, the largest for
+            all above.
         """
         curve = [self.mean(each, against) for each in self.fractions]
         value, drawn = self.mean(fraction, arm)

@@ -82,8 +82,9 @@ def _is_same(path, model_sha256, fingerprint):
 def _table(store, probability, state, model_sha256, created):
     """Binary table with id, probability, class and what the classifier has seen of each galaxy."""
     seen = np.full(store.n, TEST, dtype=np.int16)
-    seen[np.isin(store.ids, state["validated_on"].numpy())] = VALIDATION
-    seen[np.isin(store.ids, state["learned_from"].numpy())] = TRAIN
+    if not store.synthetic:  # whose ids are rows of a request
+        seen[np.isin(store.ids, state["validated_on"].numpy())] = VALIDATION
+        seen[np.isin(store.ids, state["learned_from"].numpy())] = TRAIN
     columns = {
         store.id_column: ("K", store.ids, "object id", "meta.id;meta.main"),
         "probability": (

@@ -82,7 +82,7 @@ def learn_epoch(
     Returns
     -------
     float
-        Mean loss.
+        Mean log loss [nats], what the weight puts on the logits taken off.
     """
     device = next(network.parameters()).device
     torch.manual_seed(int(random.integers(2**62)))
@@ -99,6 +99,8 @@ def learn_epoch(
         optimiser.step()
         if after_step:
             after_step()
+        if weight != 1:
+            loss = F.binary_cross_entropy_with_logits(score.detach().float() - factor.log(), wanted[pick].to(device))
         total += float(loss.detach()) * len(pick)
     return total / len(images)
 

@@ -24,7 +24,7 @@ from galaxycgan.catalogs.portion import NO_FOLD, check_portion, use_portion
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import choose_threshold, scores
-from galaxycgan.evaluation.classifier_report import OVERVIEW, REPORT, write_report
+from galaxycgan.evaluation.classifier_report import PICTURES, REPORT, write_report
 from galaxycgan.files import atomic_path, make_directory, read_json, sha256_file, write_json
 from galaxycgan.models.classifier_learning import logits, temperature_of
 from galaxycgan.models.device import choose_device, reuse_memory, set_threads
@@ -78,9 +78,11 @@ def train_classifier(config, context):
         job = _Job(config, context, store, survey, device, request)
         make_directory(run)
         if config.overwrite:
-            for name in (CHECKPOINT, MODEL, METRICS, PREDICTIONS, OVERVIEW, REPORT):
+            for name in (CHECKPOINT, MODEL, METRICS, PREDICTIONS, REPORT, *PICTURES):
                 (run / name).unlink(missing_ok=True)
         job.resume(run)
+        if config.gan and "gan" not in config.augment:
+            context.say(f"warning: --gan {config.gan}: --augment {config.augment} shows none of its galaxies")
         context.say(f"{job.words()}; {device.type}, {threads} threads")
         job.trainer.fit(run, context)
         metrics = job.judge(run)
@@ -101,8 +103,8 @@ def _request(config, store, survey):
         weights = gan_directory(gan) / WEIGHTS
         request["gan"] = sha256_file(weights) if weights.exists() else "missing"
     else:
-        # Without a GAN this option means nothing: runs that differ in it are the same.
-        request["synthetic_share"] = 0.0
+        # Without a GAN these options mean nothing: runs that differ in them are the same.
+        request |= {"synthetic_share": 0.0, "synthetic_filter": 0.0}
     return request | {"test": survey.fingerprint if survey else ""}
 
 
@@ -117,6 +119,8 @@ def _is_done(run, request, config, context):
                 f"{run}: holds a finished classifier of other options or data, without its checkpoint; choose another"
                 " --run, or --overwrite"
             )
+        return False
+    if not all((run / name).exists() for name in (MODEL, PREDICTIONS, REPORT)):
         return False
     context.say(f"{run}: is finished ({found['epochs']} epochs); --overwrite starts again")
     return True
@@ -242,8 +246,9 @@ def _save_predictions(run, results):
 def _say(run, metrics, context):
     name = "survey" if "survey" in metrics else "test"
     found, low_high = metrics[name], metrics[name]["intervals"]["roc_auc"]
+    called = f"purity {found['purity']:.2f}, completeness {found['completeness']:.2f}"
     context.say(
         f"{run}: {name} ROC AUC {found['roc_auc']:.3f} ({low_high[0]:.3f} to {low_high[1]:.3f}), log loss "
-        f"{found['log_loss']:.3f} (prior alone {found['log_loss_prior']:.3f}); at p >= {found['threshold']:.2f} purity "
-        f"{found['purity']:.2f}, completeness {found['completeness']:.2f}; {run / REPORT}"
+        f"{found['log_loss']:.3f} (prior alone {found['log_loss_prior']:.3f}); at p >= {found['threshold']:.2f} "
+        f"{called if np.isfinite(found['purity']) else 'none is called wanted'}; {run / REPORT}"
     )

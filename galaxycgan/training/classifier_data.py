@@ -62,15 +62,16 @@ def read_split(store, target, rows, name):
 
 def _kinds(store, target, rows, name):
     """Return which of `rows` have all values that the target asks for, and whether they fulfil it."""
-    kinds = evaluate(target, store.column, store.columns, store.n)
-    rows = rows[~incomplete(target, store.column, store.n)[rows]]
-    kinds = kinds[rows]
+    kinds = evaluate(target, store.column, store.columns, store.n, f"{store.path}: --target")
+    known = rows[~incomplete(target, store.column, store.n)[rows]]
+    kinds = kinds[known]
     if kinds.all() or not kinds.any():
+        less = f", {len(rows) - len(known)} lack a value that it asks for" if len(known) < len(rows) else ""
         raise UserError(
-            f"{store.path}: of the {len(rows)} galaxies in the {name} split {kinds.sum()} fulfil '{target}'; "
+            f"{store.path}: of the {len(rows)} galaxies in the {name} split {kinds.sum()} fulfil '{target}'{less}; "
             "a classifier needs galaxies of both kinds in each split: try another --target or more data"
         )
-    return rows, kinds
+    return known, kinds
 
 
 def read_splits(store, target):
@@ -85,6 +86,8 @@ def check_splits(store, target):
 
 
 def _splits(store):
+    if store.synthetic:
+        raise UserError(f"{store.path}: holds synthetic galaxies; a classifier's own are real, see --augment gan")
     return [(np.flatnonzero(store.split == k), name) for k, name in NAMES.items()]
 
 

@@ -89,8 +89,29 @@ def _label_columns(text, store):
     return columns
 
 
-def check_training_set(store, rows):
-    """Refuse a store whose galaxies at `rows` are too few, or too small or large, to train a GAN."""
+def training_labels(config, store):
+    """Return what a GAN is to learn from; refuse, before anything is trained, what it can't.
+
+    Parameters
+    ----------
+    config : galaxycgan.config.TrainGan
+    store : GalaxyStore
+        Its training split is the GAN's.
+
+    Returns
+    -------
+    rows : int array [n]
+        Of the store.
+    labels : array [n, label]
+    conditioning : Conditioning
+
+    Raises
+    ------
+    UserError
+        Where there are too few galaxies, their images are too small or large, or a column can't be a label.
+    """
+    columns = _label_columns(config.labels, store)
+    rows = np.flatnonzero(store.split == TRAIN)
     if len(rows) < SMALLEST_SET:
         raise UserError(
             f"{store.path}: {len(rows)} galaxies in the training split; a GAN needs at least {SMALLEST_SET}"
@@ -99,6 +120,8 @@ def check_training_set(store, rows):
         raise UserError(
             f"{store.path}: images of {store.size} px; sizes from {SMALLEST_SIZE} to {LARGEST_SIZE} px are known"
         )
+    labels = store.labels(columns)[rows]
+    return rows, labels, Conditioning.fit(columns, labels, store.path, _categorical(config.categories, columns, store))
 
 
 def _identity(config, store, conditioning, shape, device, dtype):
@@ -194,12 +217,7 @@ def train_gan(config, context):
         if not team.leads:
             context = context.muted()
         use_portion(store, config)
-        columns = _label_columns(config.labels, store)
-        rows = np.flatnonzero(store.split == TRAIN)
-        check_training_set(store, rows)
-        labels = store.labels(columns)[rows]
-        categorical = _categorical(config.categories, columns, store)
-        conditioning = Conditioning.fit(columns, labels, store.path, categorical)
+        rows, labels, conditioning = training_labels(config, store)
         width = conditioning.n_conditions
         shape = NETWORKS[config.objective][0].preset(config.preset, len(store.bands), store.size, width)
         identity = _identity(config, store, conditioning, shape, device, dtype)

@@ -21,20 +21,20 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.portion import TRAIN, portion
+from galaxycgan.catalogs.portion import portion
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.checks import check_given, check_part
 from galaxycgan.config import TrainClassifier, TrainGan
 from galaxycgan.config.classifier import AUGMENT, STUDY_TEST
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import scores
-from galaxycgan.evaluation.study_report import REPORT, TABLE, text_table, write_report
+from galaxycgan.evaluation.study_report import PLOT, REPORT, TABLE, text_table, write_report
 from galaxycgan.evaluation.study_table import Judged, PairedBootstrap, summarise
 from galaxycgan.files import make_directory, read_json, write_json, write_text
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.classifier import PREDICTIONS, train_classifier
 from galaxycgan.training.classifier_data import check_splits, check_survey, check_target
-from galaxycgan.training.gan import check_training_set, train_gan
+from galaxycgan.training.gan import train_gan, training_labels
 
 REQUEST, RESULT, DONE = "request.json", "study.json", "done.json"
 #: Options that all elements share; seeds, fractions and augmentations may be added later.
@@ -109,7 +109,8 @@ def _plan(config):
     check_given(config, "test", STUDY_TEST)
     check_part(config, "part")
     try:
-        fractions = sorted({float(word) for word in config.fractions.split(",")})
+        # As exactly as their directories' names tell them.
+        fractions = sorted({float(f"{float(word):g}") for word in config.fractions.split(",")})
     except ValueError:
         raise UserError(f"--fractions {config.fractions}: give numbers such as 0.1,0.25,1") from None
     if not all(0 < fraction <= 1 for fraction in fractions):
@@ -142,7 +143,7 @@ def _check_galaxies(config, store, test, own, arms):
         store.split = portion(store.ids, given, fraction=element.fraction, draw=element.seed)
         check_splits(store, config.target)
         if with_gan:
-            check_training_set(store, np.flatnonzero(store.split == TRAIN))
+            training_labels(TrainGan(), store)
 
 
 def _open(run, request, own, config):
@@ -152,6 +153,8 @@ def _open(run, request, own, config):
         # All of it: what an interruption leaves to be done later must not be taken for done.
         for element in own:
             shutil.rmtree(element.place(run), ignore_errors=True)
+        for name in (RESULT, PLOT, REPORT, TABLE):
+            (run / name).unlink(missing_ok=True)
     elif path.exists():
         earlier = read_json(path)
         for name, value in request.items():
@@ -163,9 +166,10 @@ def _open(run, request, own, config):
 
 def _is_done(element, run, arms, request):
     """Tell whether all of an element's classifiers are there, and of this study."""
-    path = element.place(run) / DONE
-    done = read_json(path) if path.exists() else {}
-    return done.get("request") == request and set(done["arms"]) >= {arm.name for arm in arms}
+    place, names = element.place(run), {arm.name for arm in arms}
+    done = read_json(place / DONE) if (place / DONE).exists() else {}
+    there = done.get("request") == request and set(done["arms"]) >= names
+    return there and all((place / name / PREDICTIONS).exists() for name in names)
 
 
 def _do(element, run, arms, request, config, context):
