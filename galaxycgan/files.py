@@ -1,17 +1,22 @@
 """Files that are there whole or not at all. Knows nothing of what is in them."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import math
 import os
 import re
 import socket
+import time
 from pathlib import Path
 
 from galaxycgan.errors import UserError
 
 CHUNK_BYTES = 8 << 20
+#: What a lock says where a filesystem has none (Lustre without -o flock): then there is none to be had.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
 @contextlib.contextmanager
@@ -76,6 +81,43 @@ def process_alive(pid):
     except PermissionError:
         return True
     return True
+
+
+@contextlib.contextmanager
+def hold(path, refusal, wait_s=0.0):
+    """Hold a lock file while the block runs; free when the process ends, however it ends.
+
+    Parameters
+    ----------
+    path : Path
+        Of the lock file, which stays.
+    refusal : str
+        What is said where another process holds it.
+    wait_s : float
+        How long to wait for that one to let go.
+
+    Raises
+    ------
+    UserError
+        Where it did not.
+    """
+    try:
+        file = open(path, "w")  # noqa: SIM115 (what fails later is another mistake)
+    except OSError as error:
+        raise UserError(f"{path}: can't be written: {error.strerror}") from None
+    with file:
+        end = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno in _NO_LOCKS:
+                    break
+                if time.monotonic() > end:
+                    raise UserError(refusal) from None
+            time.sleep(0.05)
+        yield
 
 
 def make_directory(path):

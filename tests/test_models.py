@@ -134,6 +134,18 @@ def test_noise_of_tells_photon_noise_from_the_light_of_galaxies(truth):
     assert noise_of(random.normal(size=(50, 1, 50, 50)))[3][0] < 1e-4
 
 
+def test_a_sky_of_nothing_has_no_photon_noise():
+    """Of pixels that are 0 below a threshold, or were never noisy, no noise can be told to rise with the flux."""
+    random = np.random.default_rng(8)
+    y, x = np.indices((50, 50)) - 24.5
+    blob = np.exp(-(x**2 + y**2) / 40)
+    images = random.uniform(50, 3000, (300, 1, 1, 1)) * blob
+    noisy = images + random.normal(size=images.shape)
+    for each in (np.where(noisy < 3, 0, noisy), np.where(blob > 1e-3, images, 0)):
+        sky_rms, _, _, gain = noise_of(each.astype(np.float32))
+        assert (sky_rms > 0).all() and (gain < 1e-4 * sky_rms).all()
+
+
 def test_noise_of_raw_pixels_of_any_size_on_a_sky_that_nobody_took_off():
     random = np.random.default_rng(3)
     x, y = np.meshgrid(*[np.arange(50) - 24.5] * 2)

@@ -1,6 +1,7 @@
 """Training resumes to the bit, and refuses what it can't learn from."""
 
 import dataclasses
+import errno
 import functools
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,6 +266,51 @@ def test_a_trained_generator_is_not_thrown_away_with_its_checkpoint_gone(options
     with pytest.raises(UserError, match="without its checkpoint.*--overwrite"):
         train_gan(options, Context())
     assert (tmp_path / "run/generator.safetensors").exists()
+
+
+def test_a_run_that_another_process_trains_is_left_alone(options, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    hold = "import sys; from pathlib import Path; from galaxycgan.files import hold\nwith hold(Path(sys.argv[1]), ''):"
+    script = [sys.executable, "-c", f"{hold}\n print('held', flush=True); sys.stdin.read()", str(run / ".lock")]
+    other = subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="run: another process trains here"):
+            train_gan(dataclasses.replace(options, overwrite=True), Context())
+    finally:
+        other.communicate("")
+    assert [path.name for path in run.iterdir()] == [".lock"]
+    train_gan(options, Context())
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl"])
+def test_files_of_something_else_are_not_written_over(options, tmp_path, name):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).write_text('{"mine": 1}\n')
+    with pytest.raises(UserError, match=f"holds a {name} that is not of a training.*--overwrite"):
+        train_gan(options, Context())
+    assert (run / name).read_text() == '{"mine": 1}\n'
+
+
+@pytest.mark.parametrize("level, side", [(-50, "below"), (1000, "above")])
+def test_a_sky_that_nobody_took_off_is_refused(survey_files, options, level, side):
+    survey_files.flux = survey_files.flux + level
+    store = str(survey_files.write().convert(pixels="raw"))
+    with pytest.raises(UserError, match=f"the sky of band g lies .* times its noise {side} 0: take it off"):
+        train_gan(dataclasses.replace(options, store=store), Context())
+    assert not Path(options.run).exists()
+
+
+def test_a_full_disk_is_told_in_one_line(options, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(UserError, match="checkpoint.pt: can't be written: No space left on device"):
+        train_gan(options, Context())
+    assert not list((tmp_path / "run").glob(".*.part"))
 
 
 def test_a_damaged_checkpoint_is_told_not_executed(options, tmp_path):

@@ -16,7 +16,7 @@ from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files import append_record, keep_records, read_records
 from galaxycgan.models.generator import Generator, NetworkShape
 from galaxycgan.models.photometer import Photometer
-from galaxycgan.training import gan, loop
+from galaxycgan.training import gan, loop, validation
 from galaxycgan.training.validation import Validation
 
 
@@ -37,6 +37,7 @@ def scored(monkeypatch):
         return {"validation": energy, "validation_w1": w1}
 
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
+    look.curves = lambda: None
     monkeypatch.setattr(gan.Looks, "of", lambda *given: look)
     return scores
 
@@ -78,11 +79,31 @@ def test_a_generator_that_makes_nothing_real_any_more_ends_its_run(options, tmp_
 
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
     monkeypatch.setattr(loop, "LOST_IMAGES", 100)
+    look.curves = lambda: None
     monkeypatch.setattr(gan.Looks, "of", lambda *given: look)
-    with pytest.raises(UserError, match="diverged at image 272.*--lr"):
+    with pytest.raises(UserError, match="diverged at image 272; try a smaller --lr"):
         gan.train_gan(options, Context())
     assert not (tmp_path / "run/generator.safetensors").exists()
     gan.train_gan(dataclasses.replace(options, objective="predictor", overwrite=True), Context())
+
+
+def test_lost_ticks_are_counted_through_a_stop_and_a_lost_generator_is_told(options, tmp_path, monkeypatch, capsys):
+    def look(generator, images):
+        return {"validation": 6.0 if images > since[0] else 1.0, "validation_blind": 1.2, "validation_w1": 1.0}
+
+    look.curves = lambda: None
+    monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
+    monkeypatch.setattr(gan.Looks, "of", lambda *given: look)
+    since = [0]
+    for since[0], told in ((200, False), (0, True)):  # of the first the one that is released is from before
+        gan.train_gan(dataclasses.replace(options, overwrite=True), Context())
+        assert ("far worse than real ones of other labels" in capsys.readouterr().out) == told
+    monkeypatch.setattr(loop, "LOST_IMAGES", 200)
+    stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
+    with pytest.raises(Interrupted):
+        gan.train_gan(stopped, Context(stop=StopAfter(13)))
+    with pytest.raises(UserError, match="diverged at image 240; the checkpoint before it is kept"):
+        gan.train_gan(stopped, Context())
 
 
 def test_a_resumed_run_remembers_the_best(options, tmp_path, scored):
@@ -101,7 +122,13 @@ def test_a_resumed_run_remembers_the_best(options, tmp_path, scored):
 def test_a_run_leaves_a_grid_of_samples_at_every_tick_and_its_curves(options, tmp_path, monkeypatch):
     matplotlib = pytest.importorskip("matplotlib.image")
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 160)
+    drawn = []
+    draw = validation.curves.training_curves
+    monkeypatch.setattr(
+        validation.curves, "training_curves", lambda path, records: drawn.append(len(records)) or draw(path, records)
+    )
     gan.train_gan(options, Context())
+    assert drawn == [1, 2]  # the last one, too
     pictures = sorted((tmp_path / "run/samples").glob("*.png"))
     assert [picture.name for picture in pictures] == ["00000160.png", "00000320.png"]
     picture = matplotlib.imread(pictures[-1])

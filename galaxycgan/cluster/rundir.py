@@ -6,17 +6,11 @@ directory is closed to others (mode 0700), for what a cluster unpickles in it is
 """
 
 import contextlib
-import errno
-import fcntl
 import os
-import time
 from pathlib import Path
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import append_record, read_json, read_records, write_json
-
-#: What `open` says where a filesystem has no locks (Lustre without -o flock): then there is none to be had.
-_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+from galaxycgan.files import append_record, hold, read_json, read_records, write_json
 
 #: Bytes at the end of a log for each line that is wanted of it.
 TAIL_BYTES = 4096
@@ -123,19 +117,8 @@ class JobDirectory:
         UserError
             Where it did not.
         """
-        with open(self.path / f"{name}.lock", "w") as file:
-            end = time.monotonic() + wait_s
-            while True:
-                try:
-                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError as error:
-                    if error.errno in _NO_LOCKS:
-                        break
-                    if time.monotonic() > end:
-                        what = {"submit": "another submission is under way", "run": "another process runs it"}[name]
-                        raise UserError(f"{self.path}: {what}") from None
-                time.sleep(0.05)
+        what = {"submit": "another submission is under way", "run": "another process runs it"}[name]
+        with hold(self.path / f"{name}.lock", f"{self.path}: {what}", wait_s):
             yield
 
 

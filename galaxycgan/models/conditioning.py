@@ -10,8 +10,8 @@ NEIGHBOURS = 5
 MOST_REFERENCE = 20_000
 #: A request is flagged where fewer than one training galaxy in a hundred is as lonely.
 FLAG_QUANTILE = 0.99
-#: Each category is a number that the networks take.
-MOST_CATEGORIES = 32
+#: Each category is a number that the networks take, and is learned from its own galaxies.
+MOST_CATEGORIES = 256
 #: Of the standard deviation: what scales differ by that are the same but for the rounding of a machine.
 SAME_SCALE = 1e-9
 #: Columns that are positive and skewed: the networks take their logarithm.
@@ -85,10 +85,10 @@ class Conditioning:
         for name, number in zip(columns, bad, strict=True):
             if number:
                 positive = name in LOGARITHMIC and name not in categorical
-                least = "0" if positive else "-1e99"
+                legal = f"0 < {name} < 1e99" if positive else f"-1e99 < {name} < 1e99"
                 raise UserError(
                     f"{where}: column {name} holds {number} values that can't be labels (not finite"
-                    f'{" or <= 0" if positive else ""}); galaxycgan select --where "{name} > {least}" leaves them out'
+                    f'{" or <= 0" if positive else ""}); galaxycgan select --where "{legal}" leaves them out'
                 )
         transformed = _transform(labels, logarithmic)
         mean, std = transformed.mean(0), transformed.std(0)
@@ -100,9 +100,11 @@ class Conditioning:
             tuple(np.unique(labels[:, k]).tolist()) if name in categorical else () for k, name in enumerate(columns)
         )
         for name, values in zip(columns, categories, strict=True):
-            if len(values) > MOST_CATEGORIES:
+            most = min(MOST_CATEGORIES, len(labels) // 2)
+            if len(values) > most:
                 raise UserError(
-                    f"{where}: column {name} has {len(values)} categories; at most {MOST_CATEGORIES}: is it a number?"
+                    f"{where}: column {name} has {len(values)} categories, at most {most} of {len(labels)} galaxies:"
+                    " is it a number?"
                 )
         mean, std = (np.where([bool(v) for v in categories], *pair) for pair in ((0.0, mean), (1.0, std)))
         numbers = tuple(mean.tolist()), tuple(std.tolist())
@@ -162,7 +164,7 @@ class Conditioning:
             for k, (part, values) in enumerate(zip(parts, self.categories, strict=True))
         ]
         transformed = np.stack(columns, 1)
-        return np.where(self.logarithmic, 10.0**transformed, transformed)
+        return np.where(self.logarithmic, 10.0 ** np.where(self.logarithmic, transformed, 0), transformed)
 
     def typical(self, labels):
         """Return the median of each column [column], of categories the commonest."""

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, read_json, write_json
@@ -41,7 +41,7 @@ def save_generator(run, generator, conditioning, card):
     tensors = {name: tensor.contiguous().cpu() for name, tensor in generator.state_dict().items()}
     tensors["conditioning.reference"] = torch.from_numpy(conditioning.reference.astype(np.float32))
     with atomic_path(run / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(save(tensors))
     shape = dataclasses.asdict(generator.shape)
     write_json(
         run / CARD,

@@ -1,5 +1,6 @@
 """Checkpoints and logs of a run: whole or absent, read without executing anything."""
 
+import io
 import pickle
 
 import torch
@@ -10,8 +11,10 @@ from galaxycgan.files import atomic_path
 
 def save_checkpoint(path, state):
     """Write a dict of tensors, numbers and state dicts atomically."""
+    buffer = io.BytesIO()  # torch's own writer says of a full disk what nobody understands
+    torch.save(state, buffer)
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path):

@@ -1,8 +1,10 @@
 """The stage train_gan: a store in, a run directory with a trained generator out; resumes to the bit."""
 
+import contextlib
 import dataclasses
 import functools
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from galaxycgan.catalogs.portion import TRAIN, use_portion
 from galaxycgan.catalogs.schema import is_measured
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path, keep_records, make_directory, write_json
+from galaxycgan.files import atomic_path, hold, keep_records, make_directory, read_json, write_json
 from galaxycgan.models.conditioning import Conditioning, spread
 from galaxycgan.models.device import (
     choose_device,
@@ -30,8 +32,8 @@ from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.dataset import RealImages, resident_bytes
 from galaxycgan.training.distributed import device_of, team_of
 from galaxycgan.training.loop import Loop
-from galaxycgan.training.names import CHECKPOINT
-from galaxycgan.training.noise import noise_of
+from galaxycgan.training.names import CHECKPOINT, LOCK
+from galaxycgan.training.noise import noise_of, sky_left
 from galaxycgan.training.predictor import PredictorTrainer
 from galaxycgan.training.threads import WORTH_IMAGES, fastest_threads
 from galaxycgan.training.validation import Looks
@@ -142,10 +144,16 @@ def _open_run(config, identity, conditioning, context, team):
     """Return the run directory, and the state to go on from or None; `identity` becomes that of the state."""
     run = make_directory(config.run)
     checkpoint = run / CHECKPOINT
-    if not config.overwrite and not checkpoint.exists() and (run / CARD).exists():
-        raise UserError(
-            f"{run}: holds a trained generator without its checkpoint; choose another --run, or --overwrite"
-        )
+    if not config.overwrite and not checkpoint.exists():
+        if (run / CARD).exists():
+            raise UserError(
+                f"{run}: holds a trained generator without its checkpoint; choose another --run, or --overwrite"
+            )
+        ours = (run / CONFIG).exists() and "store_fingerprint" in read_json(run / CONFIG)
+        if not ours and (strange := [name for name in (CONFIG, METRICS) if (run / name).exists()]):
+            raise UserError(
+                f"{run}: holds a {strange[0]} that is not of a training; choose another --run, or --overwrite"
+            )
     # The first process decides for all, and removes: others may look before or after it, and be told otherwise.
     fresh = bool(team.largest(float(team.leads and (config.overwrite or not checkpoint.exists())))[0])
     if fresh:
@@ -213,7 +221,11 @@ def train_gan(config, context):
         deterministic(device)
     dtype, reason = choose_precision(config.precision, device)
     config = _with_defaults(config)
-    with team_of(device, config.batch) as team, GalaxyStore(find_store(config.store)) as store:
+    with (
+        team_of(device, config.batch) as team,
+        GalaxyStore(find_store(config.store)) as store,
+        contextlib.ExitStack() as held,
+    ):
         if not team.leads:
             context = context.muted()
         use_portion(store, config)
@@ -221,6 +233,10 @@ def train_gan(config, context):
         width = conditioning.n_conditions
         shape = NETWORKS[config.objective][0].preset(config.preset, len(store.bands), store.size, width)
         identity = _identity(config, store, conditioning, shape, device, dtype)
+        if config.overwrite or not (Path(config.run) / CHECKPOINT).exists():
+            _check_images(store, rows)
+        if team.leads:
+            held.enter_context(hold(make_directory(config.run) / LOCK, f"{config.run}: another process trains here"))
         run, state = _open_run(config, identity, conditioning, context, team)
         conditioning = conditioning.as_noted(identity["conditioning"])
         if state and state["finished"] and (run / CARD).exists():
@@ -260,6 +276,11 @@ def train_gan(config, context):
         if loop.best:
             card["training"]["released_at_image"] = loop.best["images"]
         save_generator(run, loop.released(), conditioning, card)
+    if loop.doubtful():
+        context.say(
+            f"warning: {run}: its galaxies fit the validation galaxies far worse than real ones of other labels do; see"
+            " samples/ and training.png"
+        )
     context.say(
         f"{run}: done, {trainer.images:,} images in {seconds['wall'] / 60:.1f} minutes "
         f"({seconds['cpu'] / 60:.1f} CPU minutes)"
@@ -288,13 +309,30 @@ def _save_inputs(run, config, store, rows):
         np.save(file, np.sort(store.ids[rows]))
 
 
-def _prepare(trainer, store, rows, conditions, numeric, state):
-    """Give the trainer its scales, measured on the training images, and return those."""
+def _some(rows):
+    """Return which of the training galaxies are measured."""
     # Rows are sorted by id, and ids by position on the sky: spread the sample over all of it.
-    some = spread(len(rows), MOST_MEASURED)
-    sample = store.images(rows[some])
+    return spread(len(rows), MOST_MEASURED)
+
+
+def _check_images(store, rows):
+    """Refuse images of which nothing could be learned."""
+    sample = store.images(rows[_some(rows)])
     if not np.isfinite(sample).all():
         raise UserError(f"{store.path}: images with NaN or inf; see galaxycgan verify {store.path}")
+    for band, level in zip(store.bands, sky_left(sample), strict=True):
+        if level:
+            side = "above" if level > 0 else "below"
+            raise UserError(
+                f"{store.path}: the sky of band {band} lies {abs(level):,.0f} times its noise {side} 0: take it off the"
+                " images first"
+            )
+
+
+def _prepare(trainer, store, rows, conditions, numeric, state):
+    """Give the trainer its scales, measured on the training images, and return those."""
+    some = _some(rows)
+    sample = store.images(rows[some])
     sky_rms, correlation, log_depth, gain = noise_of(sample)
     unit = (2 * sky_rms).astype(np.float32)
     if state is None:

@@ -48,7 +48,7 @@ class Loop:
     look : callable, optional
         ``look(generator, images_shown)`` returns a dict of float as `Validation` does, or an empty one: ``validation``
         and ``validation_w1``, the smaller their sum the better, and ``validation_blind``, the first of a generator that
-        ignores labels.
+        ignores labels. ``look.curves()`` draws the log of the run.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Loop:
         self.sampler = Sampler(len(conditions), config.seed)
         self.look, self.team = look, trainer.team
         self.best, self.ticked = (state["best"], state["ticked"]) if state else (None, 0)
-        self.lost = 0  # ticks in a row
+        self.lost = state.get("lost", 0) if state else 0  # ticks in a row
         self.spent = state["seconds"] if state else {"wall": 0.0, "cpu": 0.0}
         self.started, self.cpu_started = time.monotonic(), _cpu_seconds()
         self.first_images = trainer.images
@@ -98,9 +98,11 @@ class Loop:
                 share, stop, late, lost = self.team.largest(self.progress(), context.stop.is_set(), late, self.lost)
                 self._check(lost < LOST_TICKS)
                 if self.trainer.images % RECORD_EVERY_IMAGES < self.config.batch or share >= 1:
-                    record = self._record(report) | self._tick(min(share, 1.0))
+                    ticked, record = self.ticked, self._record(report) | self._tick(min(share, 1.0))
                     if self.team.leads:
                         append_record(self.directory / METRICS, record)
+                    if self.ticked > ticked:
+                        self.look.curves()
                     bar.at(min(100, round(100 * share)), _note(record))
                 if stop or late:
                     self._save(report)
@@ -136,12 +138,21 @@ class Loop:
         # hardly changes once labels are obeyed, and chose generators whose rate had not fallen yet.
         score = energy + seen.get("validation_w1", math.nan)
         if self.trainer.stops_when_lost and self.trainer.images >= LOST_IMAGES:
-            self.lost = self.lost + 1 if energy > LOST * seen.get("validation_blind", math.inf) else 0
+            self.lost = self.lost + 1 if self._is_lost(seen) else 0
         least = min(score, self.best["score"]) if self.best else score
         if share >= 0.5 and math.isfinite(score) and score <= (1 + ALIKE) * least:
             weights = {name: tensor.clone() for name, tensor in self.trainer.averaged.state_dict().items()}
             self.best = {"score": least, "images": self.trainer.images, "weights": weights}
+            self.best["lost"] = self._is_lost(seen)
         return seen
+
+    @staticmethod
+    def _is_lost(seen):
+        return seen.get("validation", math.nan) > LOST * seen.get("validation_blind", math.inf)
+
+    def doubtful(self):
+        """Tell whether the generator to release is lost, though the run was too short to end for it."""
+        return bool(self.best and self.best.get("lost"))
 
     def _save(self, report, finished=False):
         self._check(all(map(math.isfinite, self._values(report).values())))
@@ -152,7 +163,8 @@ class Loop:
         if not self.team.leads:
             return
         state = {"trainer": trained, "identity": self.identity, "seconds": self.seconds()}
-        state |= {"best": self.best, "ticked": self.ticked, "finished": finished, "threads": torch.get_num_threads()}
+        state |= {"best": self.best, "ticked": self.ticked, "lost": self.lost}
+        state |= {"finished": finished, "threads": torch.get_num_threads()}
         save_checkpoint(self.directory / CHECKPOINT, state)
 
     def _values(self, report):
@@ -171,14 +183,17 @@ class Loop:
         elapsed = max(time.monotonic() - self.started, 1e-9)
         values["images_per_s"] = round((self.trainer.images - self.first_images) / elapsed, 1)
         values["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        if self.trainer.device.type == "cuda":
+            values["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self.trainer.device) >> 20
         return values
 
     def _check(self, good):
         """Stop where losses or weights are no longer finite, or the generator is lost."""
         if not good:
+            kept = "the checkpoint before it is kept; " if (self.directory / CHECKPOINT).exists() else ""
             raise UserError(
-                f"{self.directory}: training diverged at image {self.trainer.images:,}; the checkpoint before it is "
-                "kept; try a smaller --lr or a larger --gamma with --overwrite"
+                f"{self.directory}: training diverged at image {self.trainer.images:,}; {kept}try a smaller --lr or a "
+                "larger --gamma with --overwrite"
             )
 
 

@@ -9,6 +9,11 @@ from galaxycgan.images.photometry import CHUNK, geometry, noise_autocorrelation
 BRIGHT_SIGMA = (8.0, 16.0, 32.0, 64.0)
 FEWEST_PIXELS = 500
 SMALLEST_GAIN = 1e-5
+#: Median of squared second differences below which there is no noise, in its variance; of white noise it is 16.
+LEAST_ROUGH = 1e-3
+#: Sky noises below and above zero at which the sky lies in images of which nobody has taken it off: light of large
+#: galaxies reaches their stamps' corners, nothing is darker than no light.
+DEEPEST_SKY, HIGHEST_SKY = -5.0, 20.0
 #: Of the median of squared normal deviates, relative, times the square root of their number; neighbours are correlated.
 MEDIAN_ERROR = 3.0
 #: Frequency in cycles per pixel beyond which a PSF leaves no light, and the radius within which the galaxy is left out.
@@ -45,17 +50,10 @@ def noise_of(images):
     hold the light of objects too faint to be seen, which is smooth: of HSC-like images they tell a noise a tenth too
     strong, and 0.15 of correlation at two pixels where there is none.
     """
-    sky = images[:, :, geometry(images.shape[-1]).sky]
-    middle = np.median(sky, axis=2, keepdims=True)
-    robust = 1.4826 * np.median(np.median(np.abs(sky - middle), axis=2), axis=0)
-    # Images that were clipped at zero can have a median deviation of zero: their faint half still has a spread.
-    plain = np.median(np.std(np.minimum(sky, np.quantile(sky, 0.8, axis=2, keepdims=True)), axis=2), axis=0)
-    spread = images.std(axis=(0, 2, 3))
-    floor = np.where(spread > 0, 1e-3 * spread, 1e-12)
-    rms = np.maximum(np.where(robust > 0.3 * plain, robust, plain), floor)
+    level, rms = _sky(images)
     log_depth = log_depth_covariance(images)
-    if np.any(np.abs(np.median(middle, axis=0)[:, 0]) > rms):  # raw pixels on a sky that nobody has taken off
-        images = images - middle[..., None]
+    if np.any(np.abs(np.median(level, axis=0)) > rms):  # raw pixels on a sky that nobody has taken off
+        images = images - level[..., None, None]
     correlation = np.empty((len(rms), 5, 5))
     for band, pixels in enumerate(np.swapaxes(images, 0, 1)):
         found, lag1, lag2 = noise_spectrum(pixels / rms[band])
@@ -66,6 +64,25 @@ def noise_of(images):
             correlation[band] = _pixel_correlation(pixels)
     gain = photon_gain(images, rms)
     return rms.astype(np.float64), correlation, log_depth, gain
+
+
+def _sky(images):
+    """Return the level of the sky in each image [n, band], and its standard deviation per pixel [band], never 0."""
+    sky = images[:, :, geometry(images.shape[-1]).sky]
+    middle = np.median(sky, axis=2, keepdims=True)
+    robust = 1.4826 * np.median(np.median(np.abs(sky - middle), axis=2), axis=0)
+    # Images that were clipped at zero can have a median deviation of zero: their faint half still has a spread.
+    plain = np.median(np.std(np.minimum(sky, np.quantile(sky, 0.8, axis=2, keepdims=True)), axis=2), axis=0)
+    spread = images.std(axis=(0, 2, 3))
+    floor = np.where(spread > 0, 1e-3 * spread, 1e-12)
+    return middle[..., 0], np.maximum(np.where(robust > 0.3 * plain, robust, plain), floor)
+
+
+def sky_left(images):
+    """Return at how many sky noises the sky of images [n, band, y, x] lies, 0 where it was taken off: array [band]."""
+    level, rms = _sky(images)
+    low, middle, high = np.quantile(level / rms, (0.1, 0.5, 0.9), axis=0)
+    return np.where((low > HIGHEST_SKY) | (high < DEEPEST_SKY), middle, 0.0)
 
 
 def _pixel_correlation(images):
@@ -145,8 +162,9 @@ def photon_gain(images, rms):
         slopes = []
         for low, high in zip(BRIGHT_SIGMA, BRIGHT_SIGMA[1:], strict=False):
             here = (level >= low) & (level < high)
-            if here.sum() >= FEWEST_PIXELS and np.isfinite(empty):
-                rise = np.median(rough[here]) / max(empty, 1e-12) - 1 + MEDIAN_ERROR / np.sqrt(here.sum())
+            # Sky pixels that are all alike, such as 0 below a threshold, say nothing of the noise.
+            if here.sum() >= FEWEST_PIXELS and empty > LEAST_ROUGH:
+                rise = np.median(rough[here]) / empty - 1 + MEDIAN_ERROR / np.sqrt(here.sum())
                 slopes.append(rise / level[here].mean())
         gains.append(max(min(slopes, default=0.0), SMALLEST_GAIN) * sigma)
     return np.array(gains)

@@ -64,6 +64,11 @@ class Looks:
             self._draw(generator, images_shown)
         return self.validation(generator) if self.validation else {}
 
+    def curves(self):
+        """Draw the log of the run."""
+        with contextlib.suppress(ImportError):
+            curves.training_curves(self.run / "training.png", read_records(self.run / METRICS))
+
     def _draw(self, generator, images_shown):
         from matplotlib.image import imsave
 
@@ -74,8 +79,6 @@ class Looks:
         grid = np.concatenate([np.concatenate(list(row), axis=1) for row in pictures])
         with atomic_path(make_directory(self.run / SAMPLES) / f"{images_shown:08d}.png") as temporary:
             imsave(temporary, grid.repeat(ZOOM, 0).repeat(ZOOM, 1), format="png")
-        if (self.run / METRICS).exists():
-            curves.training_curves(self.run / "training.png", read_records(self.run / METRICS))
 
 
 class Validation:
