@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from galaxycgan.catalogs.portion import TRAIN, use_portion
-from galaxycgan.catalogs.schema import is_measured
+from galaxycgan.catalogs.portion import use_portion
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, hold, keep_records, make_directory, read_json, write_json
-from galaxycgan.models.conditioning import Conditioning, spread
 from galaxycgan.models.device import (
     choose_device,
     choose_precision,
@@ -31,16 +29,15 @@ from galaxycgan.training.augmentation import strength
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.dataset import RealImages, resident_bytes
 from galaxycgan.training.distributed import device_of, team_of
+from galaxycgan.training.gan_data import check_images, measured, training_labels
 from galaxycgan.training.loop import Loop
 from galaxycgan.training.names import CHECKPOINT, LOCK
-from galaxycgan.training.noise import noise_of, sky_left
+from galaxycgan.training.noise import noise_of
 from galaxycgan.training.predictor import PredictorTrainer
 from galaxycgan.training.threads import WORTH_IMAGES, fastest_threads
 from galaxycgan.training.validation import Looks
 
 CONFIG = "config.json"
-MOST_MEASURED = 2000
-SMALLEST_SET, SMALLEST_SIZE, LARGEST_SIZE = 16, 32, 128
 #: How each objective trains: networks and steps, and what its options are where they are not given.
 OBJECTIVES = {
     # With more, large networks diverge within 40,000 images.
@@ -54,76 +51,6 @@ IDENTITY = (
     "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "draw", "fold", "folds", "seed",
     "compile",
 )  # fmt: skip
-
-
-def _names(text):
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _categorical(text, columns, store):
-    """Return which label columns hold categories: the ones that are named, and truth values."""
-    named = _names(text)
-    for name in named:
-        if name not in columns:
-            raise UserError(f"--categories {name}: is none of the --labels {', '.join(columns)}")
-        values = np.asarray(store.column(name), dtype=np.float64)
-        odd = values[np.isfinite(values) & (values != np.round(values))]
-        if len(odd):
-            raise UserError(f"{store.path}: column {name} holds {odd[0]:g}: categories are whole numbers")
-    return tuple(name for name in columns if name in named or store.column(name).dtype.kind == "b")
-
-
-def _label_columns(text, store):
-    columns = _names(text)
-    for name in columns:
-        if name not in store.columns:
-            raise UserError(f"{store.path}: no column '{name}' to condition on; there are: {', '.join(store.columns)}")
-        if store.column(name).dtype.kind not in "iufb":
-            raise UserError(
-                f"{store.path}: column {name} holds no numbers; it can't be a label (categories are whole numbers)"
-            )
-        if is_measured(name, store.bands):
-            raise UserError(f"{store.path}: {name} is a column that catalogs measure; rename it to use it as a label")
-    if twice := sorted({name for name in columns if columns.count(name) > 1}):
-        raise UserError(f"--labels {text}: {twice[0]} comes twice")
-    if not columns:
-        raise UserError("--labels is empty: name at least one column, such as --labels photo_z,log_mass")
-    return columns
-
-
-def training_labels(config, store):
-    """Return what a GAN is to learn from; refuse, before anything is trained, what it can't.
-
-    Parameters
-    ----------
-    config : galaxycgan.config.TrainGan
-    store : GalaxyStore
-        Its training split is the GAN's.
-
-    Returns
-    -------
-    rows : int array [n]
-        Of the store.
-    labels : array [n, label]
-    conditioning : Conditioning
-
-    Raises
-    ------
-    UserError
-        Where there are too few galaxies, their images are too small or large, or a column can't be a label.
-    """
-    columns = _label_columns(config.labels, store)
-    rows = np.flatnonzero(store.split == TRAIN)
-    if len(rows) < SMALLEST_SET:
-        raise UserError(
-            f"{store.path}: {len(rows)} galaxies in the training split; a GAN needs at least {SMALLEST_SET}"
-        )
-    if not SMALLEST_SIZE <= store.size <= LARGEST_SIZE:
-        raise UserError(
-            f"{store.path}: images of {store.size} px; sizes from {SMALLEST_SIZE} to {LARGEST_SIZE} px are known"
-        )
-    labels = store.labels(columns)[rows]
-    return rows, labels, Conditioning.fit(columns, labels, store.path, _categorical(config.categories, columns, store))
 
 
 def _identity(config, store, conditioning, shape, device, dtype):
@@ -234,7 +161,7 @@ def train_gan(config, context):
         shape = NETWORKS[config.objective][0].preset(config.preset, len(store.bands), store.size, width)
         identity = _identity(config, store, conditioning, shape, device, dtype)
         if config.overwrite or not (Path(config.run) / CHECKPOINT).exists():
-            _check_images(store, rows)
+            check_images(store, rows)
         if team.leads:
             held.enter_context(hold(make_directory(config.run) / LOCK, f"{config.run}: another process trains here"))
         run, state = _open_run(config, identity, conditioning, context, team)
@@ -309,29 +236,9 @@ def _save_inputs(run, config, store, rows):
         np.save(file, np.sort(store.ids[rows]))
 
 
-def _some(rows):
-    """Return which of the training galaxies are measured."""
-    # Rows are sorted by id, and ids by position on the sky: spread the sample over all of it.
-    return spread(len(rows), MOST_MEASURED)
-
-
-def _check_images(store, rows):
-    """Refuse images of which nothing could be learned."""
-    sample = store.images(rows[_some(rows)])
-    if not np.isfinite(sample).all():
-        raise UserError(f"{store.path}: images with NaN or inf; see galaxycgan verify {store.path}")
-    for band, level in zip(store.bands, sky_left(sample), strict=True):
-        if level:
-            side = "above" if level > 0 else "below"
-            raise UserError(
-                f"{store.path}: the sky of band {band} lies {abs(level):,.0f} times its noise {side} 0: take it off the"
-                " images first"
-            )
-
-
 def _prepare(trainer, store, rows, conditions, numeric, state):
     """Give the trainer its scales, measured on the training images, and return those."""
-    some = _some(rows)
+    some = measured(rows)
     sample = store.images(rows[some])
     sky_rms, correlation, log_depth, gain = noise_of(sample)
     unit = (2 * sky_rms).astype(np.float32)
