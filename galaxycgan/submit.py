@@ -227,8 +227,7 @@ def _dry_run(plan, cluster):
         print("\n".join(_picture(plan, lambda batch: _asked(batch, cluster))))
     elif plan.kind == "array":
         print(f"{plan.name} on {cluster}, in {plan.directory}")
-    for task in plan.tasks:
-        batch = next(batch for batch in plan.batches if task in batch.tasks)
+    for batch, task in ((each, task) for each in plan.batches for task in each.tasks):
         directory, wanted = JobDirectory(task.job_path), dataclasses.asdict(task.options)
         seen = launch.standing(task, directory, wanted)
         state = f"{seen.state}: nothing would be started" if seen else "would be started"

@@ -8,6 +8,7 @@ import types
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 
 from galaxycgan.catalogs.portion import portion
 from galaxycgan.catalogs.store import GalaxyStore
@@ -316,6 +317,38 @@ def test_galaxies_alone_are_told_from_noisy_images(catalog, gan, survey_store, t
             words = ["evaluate", "--real", survey_store, "--synthetic", directory / file, "--gan", tmp_path, "--quick"]
             code, said, error = command(*words, "--out", tmp_path / f"{told}-{file}")
             assert code == 0 and ("its images hold no noise, as real ones do" in said) == told, said + error
+
+
+def test_what_no_generated_galaxy_has_is_infinitely_far_and_misses_its_goal():
+    random = np.random.default_rng(3)
+    real = {name: random.normal(size=50) for name in ("i", "noise")}
+    found = metrics.w1_table(real, real | {"noise": np.full(50, np.nan)})
+    assert found["i"] == 0 and found["noise"] == found["mean"] == found["worst"] == np.inf
+    assert goals.verdict("w1.worst", {"value": np.inf, "floor": 0.06, "floor_scatter": 0.01}) == "missed"
+    assert goals.verdict("w1.worst", {"value": np.inf, "floor": 0.2, "floor_scatter": 0.01}) == "missed"
+
+
+def test_a_fits_catalog_that_was_changed_is_another_one(catalog, survey_store, tmp_path, command):
+    changed = tmp_path / "changed.fits"
+    shutil.copy(catalog / "catalog.fits", changed)
+    words = [
+        "evaluate",
+        "--real",
+        survey_store,
+        "--synthetic",
+        changed,
+        "--out",
+        tmp_path / "e",
+        "--quick",
+        "--gan",
+        "-",
+    ]
+    assert command(*words)[0] == 0
+    assert "is done" in command(*words)[1]
+    with fits.open(changed, mode="update") as hdus:
+        hdus["IMAGES"].data *= 3
+    code, _, error = command(*words)
+    assert code == 2 and "holds another evaluation" in error
 
 
 def test_store_and_fits_of_one_catalog_give_the_same_numbers(catalog, survey_store, tmp_path):

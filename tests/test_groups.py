@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -320,6 +321,28 @@ def test_a_local_array_and_a_pipeline_run_detached_and_can_be_cancelled(here):
     again = submit("pipeline", "--recipe", "p.toml", "--cluster", "local", "--dry-run", cwd=here)
     assert "convert.h5: done: nothing would be started" in again.stdout
     assert "train_gan: would be started" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "parent, told",
+    [
+        ("running", "killed"),
+        ("pending", "killed"),
+        ("failed", "cancelled, for train_gan is failed"),
+        ("done", "killed"),
+    ],
+)
+def test_a_job_whose_driver_was_killed_blames_no_parent_that_goes_on(here, parent, told):
+    before, job = JobDirectory("train_gan/job"), JobDirectory("generate/job")
+    about = {"attempt": "1", "cluster": "local", "submitted": "2026-01-01T00:00:00Z"}
+    gone = {"host": socket.gethostname(), "pid": 1, "pid_start": "another"}
+    for directory, more in ((before, {}), (job, gone | {"after": [{"name": "train_gan", "job": "train_gan/job"}]})):
+        directory.make()
+        directory.write_submission(about | more)
+    before.write_state({"attempt": "1", "state": parent})
+    found = observe(job)
+    assert (f"{found.state}: {found.reason}" if told == "killed" else found.reason).startswith(told)
+    assert "did not end well" not in found.reason
 
 
 # Pipelines

@@ -530,7 +530,11 @@ def test_a_dry_run_says_everything_and_writes_nothing(here, capsys):
     [
         ('partion = "gpu"', "unknown key 'partion'; did you mean partition.*Valid keys: clusters, partition"),
         ('cpus_per_task = "four"', "cpus_per_task = 'four' must be a whole number"),
-        ("mem_gb = -1", "mem_gb = -1 must be a number above 0"),
+        ("mem_gb = -1", "mem_gb = -1 must be a number above 0.001"),
+        ("mem_gb = 1e-5", "mem_gb = 1e-05 must be a number above 0.001"),  # --mem=0M: all of a node's
+        ("mem_gb = inf", "mem_gb = inf must be a number"),
+        ('partition = ""', "partition = '' must be a text, and not an empty one"),
+        ('[additional]\n"--exclusive" = true', "must be a table of options' names, without dashes"),
         ("modules = 'cuda'", "modules = 'cuda' must be a list of texts"),
         ("gpus_per_node = 1\ngres = 'gpu:1'", "both ask for GPUs"),
         ("time_minutes = 1", "signal_delay_s = 120 is no less"),

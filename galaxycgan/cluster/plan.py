@@ -1,7 +1,9 @@
 """What is submitted together: tasks in batches that follow each other; how one stage becomes many. Starts nothing."""
 
+import collections
 import dataclasses
 import difflib
+import functools
 import itertools
 import re
 import typing
@@ -163,9 +165,14 @@ def check_values(stage, name, values, where):
     found = tuple(option_value(stage, name, value, where) for value in values)
     if not found:
         raise UserError(f"{where}: no values for {name}")
-    if twice := [value for value in found if found.count(value) > 1]:
+    if twice := _twice(found):
         raise UserError(f"{where}: {name} has the value {twice[0]} twice")
     return found
+
+
+def _twice(values):
+    """Return the values that are there several times."""
+    return [value for value, times in collections.Counter(values).items() if times > 1]
 
 
 def option_value(stage, name, value, where):
@@ -176,19 +183,25 @@ def option_value(stage, name, value, where):
     UserError
         Where the stage has no such option, or the value is of another kind or not one that the option may have.
     """
-    config_class = config.COMMANDS[stage][0]
-    fields = {item.name: item for item in dataclasses.fields(config_class)}
+    fields, kinds = _options_of(stage)
     if name not in fields:
         near = difflib.get_close_matches(name, fields, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"{where}: {stage} has no option {name}{hint} It has: {', '.join(fields)}".replace("?;", "?"))
-    kind = typing.get_type_hints(config_class)[name]
+    kind = kinds[name]
     right = _converted(value, kind)
     if right is None:
         raise UserError(f"{where}: {name} = {value!r} must be {_WORDS[kind]}")
     if words := config.refusal(fields[name], right):
         raise UserError(f"{where}: {name} = {right!r} {words}")
     return right
+
+
+@functools.cache
+def _options_of(stage):
+    """Return the fields of a stage's options, and their types, by name."""
+    config_class = config.COMMANDS[stage][0]
+    return {item.name: item for item in dataclasses.fields(config_class)}, typing.get_type_hints(config_class)
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -230,8 +243,7 @@ def product(stage, options, varied, promised=()):
             element = dataclasses.replace(element, **{config.STAGES[stage]: _element(stage, place, label(naming))})
         element = stages.resolve(stage, element)
         tasks.append(Task(label(chosen), stage, element, frozenset(promised)))
-    names = [task.name for task in tasks]
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := _twice([task.name for task in tasks]):
         raise UserError(f"--array: two elements would be called {twice[0]}; give their files names that differ more")
     directory = place.with_suffix("") if stage in stages.FILE_RESULTS else place
     return tasks, directory

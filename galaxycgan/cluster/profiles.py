@@ -2,6 +2,8 @@
 
 import dataclasses
 import difflib
+import math
+import re
 import shlex
 import types
 import typing
@@ -127,13 +129,15 @@ def _check(path, key, value, kinds):
         right, name = isinstance(value, list) and all(isinstance(v, str) for v in value), "a list of texts"
     elif typing.get_origin(wanted) is dict:
         right = isinstance(value, dict) and all(isinstance(v, (str, int, float)) for v in value.values())
-        name = "a table of texts, numbers, true or false"
+        right = right and all(re.fullmatch(r"[A-Za-z][\w-]*", word) for word in value)
+        name = "a table of options' names, without dashes before them, and texts, numbers, true or false"
     else:
         options = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
         kind = next(option for option in options if option is not type(None))
         right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-        right = right and (kind is str or value > 0 or (value == 0 and key == "gpus_per_node"))
-        name = {str: "a text", int: "a whole number above 0", float: "a number above 0"}[kind]
+        least = 1 / 1024 if kind is float else 0 if key == "gpus_per_node" else 1  # of mem_gb Slurm takes megabytes
+        right = right and (bool(value.strip()) if kind is str else least <= value < math.inf)
+        name = {str: "a text, and not an empty one", int: "a whole number above 0", float: "a number above 0.001"}[kind]
     if not right:
         raise UserError(f"{path}: {key} = {value!r} must be {name}")
 

@@ -159,7 +159,7 @@ def excess(name, found):
         Its record; see `galaxycgan.evaluation.resampling.record`.
     """
     value, floor, scatter = found["value"], found.get("floor"), found.get("floor_scatter")
-    if value is None or floor is None or not scatter or not math.isfinite(value):
+    if value is None or floor is None or not scatter or math.isnan(value):
         return math.nan
     side = meaning(name).side
     if side == "both":
@@ -182,7 +182,7 @@ def verdict(name, found):
         goal and these two hardly more; else 'at the floor' or 'off the floor'; '' where unknown.
     """
     goal, value = meaning(name).goal, found["value"]
-    if value is None or not math.isfinite(value):
+    if value is None or math.isnan(value):
         return ""
     if goal and _within(value, goal):
         return "met"

@@ -73,12 +73,15 @@ def w1_table(real, synthetic):
     """Wasserstein-1 distance over the real standard deviation, for each property of `properties`, their mean and worst.
 
     Galaxies whose property can't be measured (NaN) are left out of that property; properties that no real galaxy has,
-    such as the noise of a sky that is 0, out of mean and worst.
+    such as the noise of a sky that is 0, out of mean and worst. What real galaxies have and no generated one is at an
+    infinite distance.
     """
     table, names = {}, shown(real)
     for name, values in real.items():
         a, b = (v[np.isfinite(v)] for v in (values, synthetic[name]))
-        table[name] = float(wasserstein_distance(a, b) / a.std()) if name in names and len(b) > 1 else np.nan
+        table[name] = np.nan if name not in names else np.inf
+        if name in names and len(b) > 1:
+            table[name] = float(wasserstein_distance(a, b) / a.std())
     found = [table[name] for name in names]
     mean, worst = (float(np.mean(found)), float(np.max(found))) if found else (np.nan, np.nan)
     return table | {"mean": mean, "worst": worst}

@@ -148,10 +148,11 @@ class _FitsFile:
                 self.size = hdus["IMAGES"].shape[-1]
                 bands = tuple(header[f"BAND{k}"] for k in range(1, header["NBAND"] + 1))
                 unit, scale = header["PIXUNIT"], header["PIXSCALE"]
-                self.fingerprint, text = header.get("STOREID", ""), header.get("PROVENAN", "{}")
+                text = header.get("PROVENAN", "{}")
         except (OSError, KeyError) as error:
             raise UserError(f"{path}: not a FITS catalog of galaxycgan ({str(error).splitlines()[0]})") from None
-        self.has_noiseless = "NOISELESS" in names
+        # Of the file: its header tells of the store that it was made from, whatever was done to its images since.
+        self.fingerprint, self.has_noiseless = sha256_file(path), "NOISELESS" in names
         self.card = {"bands": bands, "pixel_unit": unit, "pixel_scale_arcsec": scale}
         self.provenance = _json(text)
         self.table = read_catalog(path)
