@@ -53,7 +53,8 @@ def atomic_path(path):
             raise UserError(f"{path}: can't be written: {os.strerror(error.errno)}") from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a disk that became read-only nothing was written
+            temporary.unlink(missing_ok=True)
 
 
 def _umask():
@@ -84,17 +85,19 @@ def process_alive(pid):
 
 
 @contextlib.contextmanager
-def hold(path, refusal, wait_s=0.0):
+def hold(path, refusal, wait_s=0.0, fleeting=False):
     """Hold a lock file while the block runs; free when the process ends, however it ends.
 
     Parameters
     ----------
     path : Path
-        Of the lock file, which stays.
+        Of the lock file.
     refusal : str
         What is said where another process holds it.
     wait_s : float
         How long to wait for that one to let go.
+    fleeting : bool
+        Remove the file in the end; else it stays.
 
     Raises
     ------
@@ -117,7 +120,13 @@ def hold(path, refusal, wait_s=0.0):
                 if time.monotonic() > end:
                     raise UserError(refusal) from None
             time.sleep(0.05)
-        yield
+        if fleeting and not (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
+            raise UserError(refusal)  # the one before removed it between our opening and our locking it
+        try:
+            yield
+        finally:
+            if fleeting:
+                path.unlink(missing_ok=True)
 
 
 def make_directory(path):

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -132,6 +134,17 @@ class Survey:
         """Return the command line of ``galaxycgan convert`` for these files."""
         files = [word for option, path in self.paths.items() for word in (f"--{option}", str(path))]
         return ["convert", "--bands", "g,r,i", *files, "--out", str(self.directory / "store.h5"), *more]
+
+
+@contextlib.contextmanager
+def held_by_another(path):
+    """Let another process hold a lock file while the block runs."""
+    hold = "import sys; from pathlib import Path; from galaxycgan.files import hold\nwith hold(Path(sys.argv[1]), ''):"
+    script = [sys.executable, "-c", f"{hold}\n print('held', flush=True); sys.stdin.read()", str(path)]
+    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        yield
+        other.communicate("")
 
 
 def make_survey(directory, n=60, size=50):

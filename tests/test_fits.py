@@ -352,6 +352,8 @@ def test_words_that_a_fits_header_cannot_hold_are_written_as_well_as_it_can(tmp_
         primary = hdus[0].header
         assert (primary["CATFILE"], primary["BAND1"], primary["FILTER1"]) == ("cat?logo.fits", "?", "na?ve 1")
         assert primary["MASSCONV"] == "a b" and hdus["IMAGES"].header["BAND1"] == "?"
+        # Its first plane is the third row of the table
+        assert (hdus["IMAGES"].header["CRVAL4"], primary["NGAL"]) == (3, 3)
     assert read_catalog(out)["vel"].info.description == "velocity of the gas,? in ?"
 
 

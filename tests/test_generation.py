@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import held_by_another
 
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import Generate, TrainGan
@@ -26,6 +27,19 @@ def gan(tmp_path_factory, survey_store):
         TrainGan(store=str(survey_store), run=str(directory / "run"), preset="tiny", images=64, batch=16), Context()
     )
     return directory / "run"
+
+
+def test_a_directory_that_another_process_writes_is_left_alone(gan, tmp_path):
+    config = Generate(gan=str(gan), recipe=str(recipe(tmp_path)), out=str(tmp_path / "c"))
+    (tmp_path / "c").mkdir()
+    with (
+        held_by_another(tmp_path / "c/.lock"),
+        pytest.raises(UserError, match="c: another process makes a catalog here"),
+    ):
+        generate(config, Context())
+    assert [path.name for path in (tmp_path / "c").iterdir()] == [".lock"]
+    generate(config, Context())
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["catalog.fits", "catalog.h5"]
 
 
 def recipe(tmp_path, kind="training", more="n = 70"):

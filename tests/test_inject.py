@@ -257,6 +257,17 @@ def test_a_frame_of_integers_keeps_its_blank_pixels_as_nan(command, catalog, fra
             assert np.array_equal(np.isnan(hdus[0].data), pixels == -32768)
 
 
+def test_a_frame_of_large_integers_is_not_changed_beside_the_galaxies(command, catalog, frame):
+    pixels = 2**28 + np.random.default_rng(2).integers(-50, 50, (300, 420), np.int32)
+    fits.writeto(frame, pixels, fits.getheader(frame), overwrite=True)
+    code, _, err = command("inject", catalog, frame, "--n", 2)
+    assert code == 0, err
+    added = fits.getdata(frame.with_name("frame-injected.fits")) - pixels
+    assert (added == 0).mean() > 0.9
+    light = added.sum() * 10 ** (0.4 * (AB_ZERO_POINT_NJY - 27))
+    assert light == pytest.approx(read(frame)[1]["flux_stamp"].sum(), rel=1e-3)
+
+
 def test_frames_that_differ_from_the_catalog_are_warned_of_or_refused(command, catalog, frame):
     fits.setval(frame, "PSFFWHM", value=0.64)
     said = command("inject", catalog, frame, "--n", 2)[1]

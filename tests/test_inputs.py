@@ -402,6 +402,16 @@ def write_with_unit(survey, kind, name, unit):
     return path
 
 
+def test_text_that_fits_files_cannot_hold_is_told(survey):
+    table = Table(layouts.as_qtable(survey))
+    table["name"] = ["NGC é" if k == 3 else "plain" for k in range(len(table))]
+    table["plain"] = "plain"
+    table.write(survey.directory / "t.ecsv", format="ascii.ecsv")
+    store = convert(survey, ids=survey.paths["ids"], table=survey.directory / "t.ecsv", bands="g,r,i")
+    notes = [note for note in store.provenance["report"]["notes"] if "ASCII" in note]
+    assert notes == ["column name: characters that are not ASCII become ? in FITS files"]
+
+
 def test_integers_beyond_those_that_floats_hold_stay_exact_without_a_unit(survey):
     table = Table(layouts.as_qtable(survey))
     table["long"] = MaskedColumn(2**60 + 1 + np.arange(len(table)), mask=np.arange(len(table)) < 2, unit="m")

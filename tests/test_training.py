@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from astropy.io import fits
-from conftest import StopAfter, assert_same_weights, train_with_stops
+from conftest import StopAfter, assert_same_weights, held_by_another, train_with_stops
 
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import TrainGan
@@ -271,15 +271,8 @@ def test_a_trained_generator_is_not_thrown_away_with_its_checkpoint_gone(options
 def test_a_run_that_another_process_trains_is_left_alone(options, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    hold = "import sys; from pathlib import Path; from galaxycgan.files import hold\nwith hold(Path(sys.argv[1]), ''):"
-    script = [sys.executable, "-c", f"{hold}\n print('held', flush=True); sys.stdin.read()", str(run / ".lock")]
-    other = subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="run: another process trains here"):
-            train_gan(dataclasses.replace(options, overwrite=True), Context())
-    finally:
-        other.communicate("")
+    with held_by_another(run / ".lock"), pytest.raises(UserError, match="run: another process trains here"):
+        train_gan(dataclasses.replace(options, overwrite=True), Context())
     assert [path.name for path in run.iterdir()] == [".lock"]
     train_gan(options, Context())
 

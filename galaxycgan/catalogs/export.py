@@ -132,8 +132,8 @@ def _new_file(out):
 
 def _write_images(file, store, name, rows=None, written=None):
     """Write one dataset of images as an HDU, all of it or a slice of rows, or its header where the data are there."""
-    n = store.n if rows is None else rows.stop - rows.start
-    header = _image_header(store, name.upper(), n)
+    n, first = (store.n, 0) if rows is None else (rows.stop - rows.start, rows.start)
+    header = _image_header(store, name.upper(), n, first)
     with CheckedImages(store, name) as checked:
         pieces = checked.read(store.n) if rows is None else store.pieces(name, rows)
         pixels = (piece.astype(">f4") for _, piece in pieces)
@@ -193,7 +193,7 @@ def _primary(store, images, images_per_file=0):
         ("CREATOR", f"galaxycgan {__version__}", "what wrote this file"),
         ("STOREVER", store.header.tool_version, "galaxycgan that made the store"),
         ("SYNTH", store.synthetic, "T: synthetic galaxies, F: real ones"),
-        ("NGAL", store.n, "number of galaxies"),
+        ("NGAL", store.n, "number of galaxies of the catalog"),
         ("IDCOL", store.id_column, "column with the ids"),
         ("PIXSCALE", store.pixel_scale, "[arcsec] side of a pixel"),
         ("PIXUNIT", store.pixel_unit, "unit of the pixels"),
@@ -219,15 +219,19 @@ def _lookup(values, place):
     return values
 
 
-def _image_header(store, name, n):
-    """Return the header of an image HDU [n, band, y, x]: offsets in arcsec from the centre, no sky position."""
+def _image_header(store, name, n, first=0):
+    """Return the header of an image HDU [n, band, y, x] of a catalog's rows from `first` on.
+
+    Its coordinates are offsets in arcsec from the centre, no sky position; the number of the band; the number of the
+    row, from 1.
+    """
     shape = (n, len(store.bands), store.size, store.size)
     centre = (store.size + 1) / 2
     axes = [
         ("XOFFSET", "arcsec", centre, 0.0, store.pixel_scale),
         ("YOFFSET", "arcsec", centre, 0.0, store.pixel_scale),
     ]
-    axes += [("BAND", None, 1.0, 1.0, 1.0), ("GALAXY", None, 1.0, 1.0, 1.0)]
+    axes += [("BAND", None, 1.0, 1.0, 1.0), ("GALAXY", None, 1.0, 1.0 + first, 1.0)]
     cards = [
         ("BUNIT", store.pixel_unit, "unit of the pixels"),
         ("WCSAXES", 4, "linear offsets"),

@@ -72,7 +72,7 @@ _COLUMNS = {
 _BAND_COLUMNS = {
     "flux": Column(u.nJy, "flux in the aperture", "phot.flux.density"),
     "flux_err": Column(u.nJy, "flux error, noise covariance included", "stat.error;phot.flux.density"),
-    "flux_true": Column(u.nJy, "noiseless flux in the same aperture", "phot.flux.density"),
+    "flux_true": Column(u.nJy, "flux in the same aperture, mean of many draws of the noise", "phot.flux.density"),
     "mag": Column(AB_MAGNITUDE, AB_COMMENT, "phot.mag"),
     "mag_true": Column(AB_MAGNITUDE, AB_COMMENT, "phot.mag"),
     "sky_rms": Column(u.nJy, "standard deviation of sky pixels", "instr.skyLevel;stat.stdev"),

@@ -128,6 +128,9 @@ def read_table(path, mapping, *, option="--table", bands=(), keys=KEYS, all_matc
     descriptions = {new[name]: text for name, text in raw.descriptions.items()}
     known = {name for name in descriptions if describe(name, bands, measured=False).ucd != "meta"}
     descriptions = {name: text for name, text in descriptions.items() if name not in known}
+    for name in frame.select_dtypes(["object", "string"]):
+        if not all(value.isascii() for value in frame[name] if isinstance(value, str)):
+            notes.append(f"column {name}: characters that are not ASCII become ? in FITS files")
     return SurveyTable(Path(path), frame, units, descriptions, mapping, tuple(notes))
 
 

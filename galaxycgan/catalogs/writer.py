@@ -179,11 +179,13 @@ def _with_shared_units(table):
 
 @contextlib.contextmanager
 def _closing_once(file):
-    """Close an HDF5 file; after a failed write closing fails again and says nothing new."""
+    """Close an HDF5 file, of which nothing is wanted any more after a failed write."""
     try:
         yield file
     except BaseException:
         with contextlib.suppress(OSError, RuntimeError):
+            # On a full disk HDF5 can't write what it still holds, and crashes with the interpreter's end.
+            os.ftruncate(file.id.get_vfd_handle(), 0)
             file.close()
         raise
     file.close()

@@ -141,7 +141,7 @@ class Frame:
         ----------
         path : Path
         pixels : float array [y, x]
-            Written as float32, as float64 where the frame is.
+            Written as float32, as float64 where the frame is or has integers of 32 bits and more.
         cards : list of (keyword, value, comment)
             Added to the image's header.
         created : str
@@ -153,7 +153,7 @@ class Frame:
         # BLANK is for integers alone: where a pixel had that value it is NaN.
         for name in ("BSCALE", "BZERO", "BLANK", "CHECKSUM", "DATASUM"):
             header.remove(name, ignore_missing=True)
-        wide = header["BITPIX"] == -64
+        wide = header["BITPIX"] in (-64, 32, 64)  # float32 holds integers up to 2^24 alone
         new = kind(pixels.astype(np.float64 if wide else np.float32), header=header)
         for keyword, value, comment in cards:
             new.header[keyword] = (value, comment)

@@ -8,7 +8,8 @@ from galaxycgan.catalogs.fits_ahead import pixels_ahead
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.checks import check_part
 from galaxycgan.errors import UserError
-from galaxycgan.generation.names import CATALOG, FITS
+from galaxycgan.files import hold, make_directory
+from galaxycgan.generation.names import CATALOG, FITS, LOCK
 from galaxycgan.generation.request import Request
 from galaxycgan.generation.shards import Shards, write_catalog, write_example
 from galaxycgan.models.device import set_threads
@@ -52,12 +53,16 @@ def generate(config, context):
     else:
         request.judge(0, request.n, config.strict, context)
         created = context.created
-    with _fits_ahead(out, request, created, config) as ahead:
-        if config.shards > 1:
-            shards.merge(created, context, ahead)
-        else:
-            write_catalog(out / CATALOG, request, 0, request.n, workers, created, context, ahead=ahead)
-        _write_fits(out, config, ahead=ahead)
+    with hold(make_directory(out) / LOCK, f"{out}: another process makes a catalog here", fleeting=True):
+        # Another one may have come first: the FITS file would hold its table and our pixels.
+        if _is_done(out, request, config, context):
+            return
+        with _fits_ahead(out, request, created, config) as ahead:
+            if config.shards > 1:
+                shards.merge(created, context, ahead)
+            else:
+                write_catalog(out / CATALOG, request, 0, request.n, workers, created, context, ahead=ahead)
+            _write_fits(out, config, ahead=ahead)
     if config.shards > 1 and not config.keep_shards:
         shards.remove()
     context.say(f"{out / CATALOG} and {out / FITS}: {request.n:,} galaxies in {', '.join(request.bands)}")
