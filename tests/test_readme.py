@@ -92,12 +92,17 @@ def test_the_commands_that_ask_whether_generated_galaxies_help(tmp_path, survey_
     for store, place in ((survey_store, "catalogs/survey.h5"), (other_store, "data/field2.h5")):
         (tmp_path / place).parent.mkdir()
         (tmp_path / place).symlink_to(store)
-    gan, classifier, study = commands("Do generated galaxies help a classifier?")
-    for words in (gan, classifier):
+    gan, classifier, study, *folds = commands("Do generated galaxies help a classifier?")
+    # One of the five
+    fold_gan, loop, fold_classifier, done = ([word.replace("$k", "0") for word in words] for words in folds)
+    assert (loop[:3], done) == (["for", "k", "in"], ["done"])
+    fold_gan = ["fold=0" if word == "fold=0..4" else word for word in fold_gan]
+    for words in (gan, classifier, fold_gan, fold_classifier):
         run(["0.5" if word == "0.25" else word for word in words], tmp_path)  # a quarter of 60 galaxies is too few
     told = run([*study, "--dry-run"], tmp_path)
     assert told.count("runs/study: would be started") == 15 and "part=14 " in told
-    assert (tmp_path / "runs/classifier25/report.html").stat().st_size > 0
+    for name in ("classifier25", "train_classifier/fold=0"):
+        assert (tmp_path / f"runs/{name}/report.html").stat().st_size > 0
 
 
 def test_the_commands_for_catalogs_of_your_own(workplace):

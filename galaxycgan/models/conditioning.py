@@ -10,8 +10,9 @@ NEIGHBOURS = 5
 MOST_REFERENCE = 20_000
 #: A request is flagged where fewer than one training galaxy in a hundred is as lonely.
 FLAG_QUANTILE = 0.99
-#: Each category is a number that the networks take, and is learned from its own galaxies.
-MOST_CATEGORIES = 256
+#: Each category is a number that the networks take, and is learned from its own galaxies: of more than some there must
+#: be two for each.
+SOME_CATEGORIES, MOST_CATEGORIES = 32, 256
 #: Of the standard deviation: what scales differ by that are the same but for the rounding of a machine.
 SAME_SCALE = 1e-9
 #: Columns that are positive and skewed: the networks take their logarithm.
@@ -100,7 +101,7 @@ class Conditioning:
             tuple(np.unique(labels[:, k]).tolist()) if name in categorical else () for k, name in enumerate(columns)
         )
         for name, values in zip(columns, categories, strict=True):
-            most = min(MOST_CATEGORIES, len(labels) // 2)
+            most = min(MOST_CATEGORIES, max(SOME_CATEGORIES, len(labels) // 2))
             if len(values) > most:
                 raise UserError(
                     f"{where}: column {name} has {len(values)} categories, at most {most} of {len(labels)} galaxies:"
