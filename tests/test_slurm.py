@@ -136,7 +136,7 @@ def test_a_job_without_slurms_commands_has_its_batch_script_queue_it_again(here,
     until(lambda: Path("runs/b/metrics.jsonl").exists())
     os.kill(pid, signal.SIGUSR2)
     until(lambda: "start 2 ---" in job.log.read_text())
-    assert (observe(job).state, observe(job).restarts) == ("running", 1)
+    until(lambda: (observe(job).state, observe(job).restarts) == ("running", 1))  # which is noted after that line
     galaxycgan("cancel", "runs/b", cwd=here)
     until(lambda: observe(job).state == "stopped")
 
