@@ -129,6 +129,11 @@ def hold(path, refusal, wait_s=0.0, fleeting=False):
                 path.unlink(missing_ok=True)
 
 
+def hold_directory(path, doing):
+    """Make a directory, and hold it while a block runs; refuse it where another process is `doing` the same in it."""
+    return hold(make_directory(path) / ".lock", f"{path}: another process {doing} here", fleeting=True)
+
+
 def make_directory(path):
     """Make a directory where it is missing; return it as Path."""
     path = Path(path)

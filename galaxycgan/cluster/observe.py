@@ -95,10 +95,9 @@ def _parents_word(submission, state, reason):
         if said.get("state") in ("failed", "stopped") and state != "pending":
             why = f": {said['reason']}" if said.get("reason") else ""
             return "stopped", f"cancelled, for {parent['name']} is {said['state']}{why}"
-        if submission["cluster"] != "slurm" and said.get("state") in ("pending", "running"):
-            if state != "pending":
+        if said.get("state") != "done" and state != "pending":
+            if submission["cluster"] != "slurm" and said.get("state") in ("pending", "running"):
                 return state, reason  # whatever ended this one, its parent did not
-        elif said.get("state") != "done" and state != "pending":
             return "stopped", f"cancelled, for {parent['name']} did not end well"
         if said.get("state") != "done" and reason in ("", "waits: Dependency", "waits for its turn"):
             return state, f"waits for {parent['name']}"

@@ -109,7 +109,7 @@ def _subject(config, context):
         context.say(f"warning: {config.synthetic}: its images hold no noise, as real ones do")
     weights = gan_directory(config.gan) / WEIGHTS
     if weights.exists() and sha256_file(weights) == catalog.generator_sha256:
-        return CatalogSubject(config.synthetic, GeneratorSubject(config.gan, device).painter)
+        return catalog.made_by(GeneratorSubject(config.gan, device).painter)
     why = "did not make this catalog" if weights.exists() else "holds no generator"
     context.say(f"{config.gan}: {why}; what needs the generator is left out (--gan names another)")
     return catalog

@@ -79,9 +79,10 @@ def w1_table(real, synthetic):
     table, names = {}, shown(real)
     for name, values in real.items():
         a, b = (v[np.isfinite(v)] for v in (values, synthetic[name]))
-        table[name] = np.nan if name not in names else np.inf
-        if name in names and len(b) > 1:
-            table[name] = float(wasserstein_distance(a, b) / a.std())
+        if name not in names:
+            table[name] = np.nan
+        else:
+            table[name] = float(wasserstein_distance(a, b) / a.std()) if len(b) > 1 else np.inf
     found = [table[name] for name in names]
     mean, worst = (float(np.mean(found)), float(np.max(found))) if found else (np.nan, np.nan)
     return table | {"mean": mean, "worst": worst}

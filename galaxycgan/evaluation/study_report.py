@@ -53,12 +53,12 @@ def _beside(share):
 
 def text_table(report):
     """Return the table as lines of plain text."""
-    worth = _worths(report["arms"])
     lines = [f"{'share':>6}  {'arm':<24} {'ROC AUC':>8}  {'seeds':>6}  gain on {report['baseline']} (95% interval)"]
     for row in report["arms"]:
         gain = ""
         if "difference" in row:
-            gain = f"{row['difference']:+.3f}{_limits(row['difference_interval'], '+.3f')} {row['verdict']}{worth(row)}"
+            gain = f"{row['difference']:+.3f}{_limits(row['difference_interval'], '+.3f')} {row['verdict']}"
+            gain += _worth(row, report["arms"])
         scatter = f"{row['scatter']:.3f}" if np.isfinite(row["scatter"]) else "-"
         lines.append(f"{row['fraction']:>6.0%}  {row['arm']:<24} {row['roc_auc']:>8.3f}  {scatter:>6}  {gain}".rstrip())
     return lines
@@ -69,22 +69,19 @@ def _limits(interval, form):
     return f" ({interval[0]:{form}} to {interval[1]:{form}})" if np.isfinite(interval).all() else ""
 
 
-def _worths(rows):
-    """Return what says of a row how many real galaxies its arm's generated ones are worth; '' where nobody knows."""
-    least, most = (edge(row["fraction"] for row in rows) for edge in (min, max))
+def _worth(row, rows):
+    """Say how many real galaxies the generated ones of an arm are worth; '' where nobody knows."""
+    found = row.get("worth")
+    if not found or not np.isfinite([found["share"], *found["interval"]]).all():
+        return ""
+    shares = [each["fraction"] for each in rows]
+    point, low, high = (_share(value, shares) for value in (found["share"], *found["interval"]))
+    return f"; as good as {point} of the real galaxies ({low} to {high})"
 
-    def share(value):
-        more = " or less" if value <= least else " or more" if value >= most else ""
-        return f"{value:.0%}{more}"
 
-    def words(row):
-        found = row.get("worth")
-        if not found or not np.isfinite([found["share"], *found["interval"]]).all():
-            return ""
-        low, high = (share(edge) for edge in found["interval"])
-        return f"; as good as {share(found['share'])} of the real galaxies ({low} to {high})"
-
-    return words
+def _share(value, shares):
+    """Say a share; the smallest and the largest that were measured stand for all beyond."""
+    return f"{value:.0%}" + (" or less" if value <= min(shares) else " or more" if value >= max(shares) else "")
 
 
 def _pooled(report):
@@ -106,12 +103,12 @@ def _table(report):
     head = "".join(
         f'<th scope="col" class="number">{text}</th>' for text in ("ROC AUC", "between seeds", "gain on baseline", "")
     )
-    rows, worth = "", _worths(report["arms"])
+    rows = ""
     for row in report["arms"]:
         gain = page.number(row.get("difference"))
         if "difference" in row:
             gain += f" <small>({' to '.join(page.number(edge) for edge in row['difference_interval'])})</small>"
-        words = row.get("verdict", "baseline") + worth(row)
+        words = row.get("verdict", "baseline") + _worth(row, report["arms"])
         limits = " to ".join(page.number(edge) for edge in row["interval"])
         rows += (
             f'<tr><th scope="row">{row["fraction"]:.0%}, {html.escape(row["arm"])}</th>'

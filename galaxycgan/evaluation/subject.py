@@ -66,12 +66,15 @@ class CatalogSubject:
     ----------
     path : str or Path
         Store, or FITS catalog with its images in a cube.
+
+    Attributes
+    ----------
     painter : Painter or None
-        The generator that made it, where it is at hand.
+        The generator that made it, where it is at hand; see `made_by`.
     """
 
-    def __init__(self, path, painter=None):
-        self.path, self.painter = Path(path), painter
+    def __init__(self, path):
+        self.path, self.painter = Path(path), None
         reader = _FitsFile if self.path.suffix.lower() in FITS_SUFFIXES else _StoreFile
         self.file = reader(self.path)
         made = self.file.provenance
@@ -84,7 +87,12 @@ class CatalogSubject:
         _need_columns(self.file, self.columns, "which galaxies are compared at")
         self.identity = {"synthetic": self.file.fingerprint}
         self.labels = self.file.labels(self.columns)
-        self.conditioning = painter.conditioning if painter else _conditioning_of(self.card)
+        self.conditioning = _conditioning_of(self.card)
+
+    def made_by(self, painter):
+        """Take the generator that made it; return this catalog."""
+        self.painter, self.conditioning = painter, painter.conditioning
+        return self
 
     @property
     def most(self):
@@ -152,7 +160,8 @@ class _FitsFile:
         except (OSError, KeyError) as error:
             raise UserError(f"{path}: not a FITS catalog of galaxycgan ({str(error).splitlines()[0]})") from None
         # Of the file: its header tells of the store that it was made from, whatever was done to its images since.
-        self.fingerprint, self.has_noiseless = sha256_file(path), "NOISELESS" in names
+        self.fingerprint = sha256_file(path)
+        self.has_noiseless = "NOISELESS" in names
         self.card = {"bands": bands, "pixel_unit": unit, "pixel_scale_arcsec": scale}
         self.provenance = _json(text)
         self.table = read_catalog(path)

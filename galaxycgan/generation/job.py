@@ -8,8 +8,8 @@ from galaxycgan.catalogs.fits_ahead import pixels_ahead
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.checks import check_part
 from galaxycgan.errors import UserError
-from galaxycgan.files import hold, make_directory
-from galaxycgan.generation.names import CATALOG, FITS, LOCK
+from galaxycgan.files import hold_directory
+from galaxycgan.generation.names import CATALOG, FITS
 from galaxycgan.generation.request import Request
 from galaxycgan.generation.shards import Shards, write_catalog, write_example
 from galaxycgan.models.device import set_threads
@@ -53,7 +53,7 @@ def generate(config, context):
     else:
         request.judge(0, request.n, config.strict, context)
         created = context.created
-    with hold(make_directory(out) / LOCK, f"{out}: another process makes a catalog here", fleeting=True):
+    with hold_directory(out, "makes a catalog"):
         # Another one may have come first: the FITS file would hold its table and our pixels.
         if _is_done(out, request, config, context):
             return

@@ -1,8 +1,6 @@
 """Where a generation's files lie in its output directory. Imports nothing, as a submission asks for it too."""
 
 CATALOG, FITS, SHARDS = "catalog.h5", "catalog.fits", "shards"
-#: Held by the process that writes the catalog.
-LOCK = ".lock"
 #: Pattern of the names that `shard_path` gives.
 SHARD_FILES = "shard-*-of-*.h5"
 

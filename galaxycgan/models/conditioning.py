@@ -86,7 +86,7 @@ class Conditioning:
         for name, number in zip(columns, bad, strict=True):
             if number:
                 positive = name in LOGARITHMIC and name not in categorical
-                legal = f"0 < {name} < 1e99" if positive else f"-1e99 < {name} < 1e99"
+                legal = f"{'0' if positive else '-1e99'} < {name} < 1e99"
                 raise UserError(
                     f"{where}: column {name} holds {number} values that can't be labels (not finite"
                     f'{" or <= 0" if positive else ""}); galaxycgan select --where "{legal}" leaves them out'

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: whole or absent, read without executing anything; its lock."""
+"""Checkpoints of a run: whole or absent, read without executing anything."""
 
 import io
 import pickle
@@ -6,13 +6,7 @@ import pickle
 import torch
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path, hold, make_directory
-from galaxycgan.training.names import LOCK
-
-
-def hold_run(run):
-    """Hold a run directory, which is made, while a block runs; refuse it where another process trains in it."""
-    return hold(make_directory(run) / LOCK, f"{run}: another process trains here", fleeting=True)
+from galaxycgan.files import atomic_path
 
 
 def save_checkpoint(path, state):

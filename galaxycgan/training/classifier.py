@@ -25,13 +25,12 @@ from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import choose_threshold, scores
 from galaxycgan.evaluation.classifier_report import PICTURES, REPORT, write_report
-from galaxycgan.files import atomic_path, read_json, sha256_file, write_json
+from galaxycgan.files import atomic_path, hold_directory, read_json, sha256_file, write_json
 from galaxycgan.models.classifier_learning import logits, temperature_of
 from galaxycgan.models.device import choose_device, reuse_memory, set_threads
 from galaxycgan.models.release import WEIGHTS
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.resources import gan_directory
-from galaxycgan.training.checkpoint import hold_run
 from galaxycgan.training.classifier_data import NAMES, SyntheticImages, read_splits, read_survey
 from galaxycgan.training.classifier_loop import RECIPE, ClassifierTrainer, for_scales
 from galaxycgan.training.classifier_model import MODEL, probabilities, save_classifier
@@ -77,7 +76,7 @@ def train_classifier(config, context):
         if _is_done(run, request, config, context):
             return
         job = _Job(config, context, store, survey, device, request)
-        stack.enter_context(hold_run(run))
+        stack.enter_context(hold_directory(run, "trains"))
         if config.overwrite:
             for name in (CHECKPOINT, MODEL, METRICS, PREDICTIONS, REPORT, *PICTURES):
                 (run / name).unlink(missing_ok=True)

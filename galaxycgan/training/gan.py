@@ -12,7 +12,7 @@ import torch
 from galaxycgan.catalogs.portion import use_portion
 from galaxycgan.catalogs.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path, keep_records, make_directory, read_json, write_json
+from galaxycgan.files import atomic_path, hold_directory, keep_records, make_directory, read_json, write_json
 from galaxycgan.models.device import (
     choose_device,
     choose_precision,
@@ -26,7 +26,7 @@ from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGH
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.adversarial import Settings, Trainer
 from galaxycgan.training.augmentation import strength
-from galaxycgan.training.checkpoint import hold_run, load_checkpoint
+from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.dataset import RealImages, resident_bytes
 from galaxycgan.training.distributed import device_of, team_of
 from galaxycgan.training.gan_data import check_images, measured, training_labels
@@ -163,7 +163,7 @@ def train_gan(config, context):
         if config.overwrite or not (Path(config.run) / CHECKPOINT).exists():
             check_images(store, rows)
         if team.leads:
-            held.enter_context(hold_run(config.run))
+            held.enter_context(hold_directory(config.run, "trains"))
         run, state = _open_run(config, identity, conditioning, context, team)
         conditioning = conditioning.as_noted(identity["conditioning"])
         if state and state["finished"] and (run / CARD).exists():

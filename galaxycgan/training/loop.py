@@ -138,17 +138,12 @@ class Loop:
         # hardly changes once labels are obeyed, and chose generators whose rate had not fallen yet.
         score = energy + seen.get("validation_w1", math.nan)
         if self.trainer.stops_when_lost and self.trainer.images >= LOST_IMAGES:
-            self.lost = self.lost + 1 if self._is_lost(seen) else 0
+            self.lost = self.lost + 1 if _is_lost(seen) else 0
         least = min(score, self.best["score"]) if self.best else score
         if share >= 0.5 and math.isfinite(score) and score <= (1 + ALIKE) * least:
             weights = {name: tensor.clone() for name, tensor in self.trainer.averaged.state_dict().items()}
-            self.best = {"score": least, "images": self.trainer.images, "weights": weights}
-            self.best["lost"] = self._is_lost(seen)
+            self.best = {"score": least, "images": self.trainer.images, "weights": weights, "lost": _is_lost(seen)}
         return seen
-
-    @staticmethod
-    def _is_lost(seen):
-        return seen.get("validation", math.nan) > LOST * seen.get("validation_blind", math.inf)
 
     def doubtful(self):
         """Tell whether the generator to release is lost, though the run was too short to end for it."""
@@ -195,6 +190,11 @@ class Loop:
                 f"{self.directory}: training diverged at image {self.trainer.images:,}; {kept}try a smaller --lr or a "
                 "larger --gamma with --overwrite"
             )
+
+
+def _is_lost(seen):
+    """Tell by the scores of a look whether the generator is lost."""
+    return seen.get("validation", math.nan) > LOST * seen.get("validation_blind", math.inf)
 
 
 def _note(record):

@@ -2,5 +2,3 @@
 
 #: What only a run that goes on needs: it may go when the run is finished.
 CHECKPOINT = "checkpoint.pt"
-#: Held by the process that trains.
-LOCK = ".lock"
