@@ -32,7 +32,7 @@ COMMANDS = {
     "classify": (Classify, "galaxycgan.generation.classify:classify"),
     "evaluate": (Evaluate, "galaxycgan.evaluation.job:evaluate"),
     "compare": (Compare, "galaxycgan.evaluation.compare:compare_runs"),
-    "bench": (Bench, "galaxycgan.bench.job:bench"),
+    "bench": (Bench, "galaxycgan.bench.bench:bench"),
     "status": (Status, "galaxycgan.cluster.status:status"),
     "logs": (Logs, "galaxycgan.cluster.status:logs"),
     "cancel": (Cancel, "galaxycgan.cluster.status:cancel"),
