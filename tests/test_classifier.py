@@ -11,9 +11,9 @@ from astropy.io import fits
 from astropy.table import Table
 from conftest import StopAfter, make_survey
 
+from galaxycgan.catalogs.check.fits_integrity import fits_problems
 from galaxycgan.catalogs.expression import evaluate, incomplete
 from galaxycgan.catalogs.portion import portion
-from galaxycgan.catalogs.sound_fits import fits_problems
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import Classify, Generate, TrainClassifier, TrainGan
 from galaxycgan.context import Context

@@ -13,8 +13,8 @@ from astropy.io.votable.ucd import check_ucd
 from astropy.table import MaskedColumn, QTable, Table
 from astropy.wcs import WCS
 
+from galaxycgan.catalogs.check.info import summary
 from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
-from galaxycgan.catalogs.info import summary
 from galaxycgan.catalogs.schema import MISSING_INT, describe
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader
 from galaxycgan.catalogs.writer import StoreWriter

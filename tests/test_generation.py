@@ -302,9 +302,9 @@ def test_pulls_on_empty_sky_have_the_width_that_the_errors_promise(gan, noise):
     [("both", ("noisy", "clean")), ("noisy", ("noisy",)), ("noiseless", ("clean",)), ("none", ())],
 )
 def test_images_are_kept_as_asked_and_the_table_is_the_same(gan, tmp_path, images, datasets):
+    from galaxycgan.catalogs.check.fits_integrity import fits_problems
+    from galaxycgan.catalogs.check.info import summary
     from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
-    from galaxycgan.catalogs.info import summary
-    from galaxycgan.catalogs.sound_fits import fits_problems
     from galaxycgan.catalogs.sound_store import store_problems
 
     with make(gan, tmp_path, "all") as full, make(gan, tmp_path, "some", images=images) as some:
@@ -333,8 +333,8 @@ def test_strict_refuses_labels_that_the_gan_has_not_seen_and_names_the_first(gan
 def test_images_in_files_of_their_own_are_found_through_the_table(gan, tmp_path):
     from astropy.io import fits
 
+    from galaxycgan.catalogs.check.fits_integrity import fits_problems
     from galaxycgan.catalogs.export import image_file, read_catalog, read_fits_images
-    from galaxycgan.catalogs.sound_fits import fits_problems
 
     with make(gan, tmp_path, images_per_file=32) as catalog:
         main = tmp_path / "out/catalog.fits"
@@ -351,8 +351,8 @@ def test_images_in_files_of_their_own_are_found_through_the_table(gan, tmp_path)
 
 
 def test_verify_looks_into_the_image_files_of_a_catalog(gan, tmp_path, command):
+    from galaxycgan.catalogs.check.fits_integrity import fits_problems
     from galaxycgan.catalogs.export import image_file
-    from galaxycgan.catalogs.sound_fits import fits_problems
 
     make(gan, tmp_path, images_per_file=32, n=70).close()
     main = tmp_path / "out/catalog.fits"

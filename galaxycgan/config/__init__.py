@@ -18,8 +18,8 @@ from galaxycgan.config.option import refusal  # noqa: F401 (of values that come 
 COMMANDS = {
     "mock": (Mock, "galaxycgan.mock.survey:make_survey"),
     "convert": (Convert, "galaxycgan.catalogs.convert:convert"),
-    "info": (Info, "galaxycgan.catalogs.info:info"),
-    "verify": (Verify, "galaxycgan.catalogs.verify:verify"),
+    "info": (Info, "galaxycgan.catalogs.check.info:info"),
+    "verify": (Verify, "galaxycgan.catalogs.check.verify:verify"),
     "merge": (Merge, "galaxycgan.catalogs.merge:merge"),
     "select": (Select, "galaxycgan.catalogs.select:select"),
     "export": (Export, "galaxycgan.catalogs.export:export"),
