@@ -124,7 +124,7 @@ class Survey:
 
     def convert(self, **changes):
         """Convert the files; return the store's path."""
-        from galaxycgan.catalogs.convert import convert
+        from galaxycgan.catalogs.convert.convert import convert
 
         options = self.options(**changes)
         convert(options, Context(created=CREATED))

@@ -15,7 +15,7 @@ from astropy import units as u
 from astropy.table import QTable
 from conftest import CREATED, make_survey
 
-from galaxycgan.catalogs.convert import convert
+from galaxycgan.catalogs.convert.convert import convert
 from galaxycgan.catalogs.store import GalaxyStore, split_of
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
@@ -213,7 +213,7 @@ def test_more_columns_than_a_store_holds_are_refused_before_the_images_are_conve
     survey_files.table = pd.concat([survey_files.table, wide.iloc[:, :1000]], axis=1)
     assert len(GalaxyStore(survey_files.write().convert()).columns) > 1000
     survey_files.table = pd.concat([survey_files.table, wide.iloc[:, 1000:]], axis=1)
-    monkeypatch.setattr("galaxycgan.catalogs.convert._append_images", None)
+    monkeypatch.setattr("galaxycgan.catalogs.convert.convert._append_images", None)
     with pytest.raises(UserError, match="objects.csv: more columns than a store's table has room for") as error:
         survey_files.write().convert(overwrite=True)
     assert "\n" not in str(error.value)
@@ -376,7 +376,7 @@ def test_a_conversion_that_is_killed_leaves_no_store_and_nothing_that_a_rerun_tr
 ):
     """The moments are spread over the whole conversion."""
     survey = make_survey(tmp_path, 20, 16)
-    monkeypatch.setattr("galaxycgan.catalogs.convert.CHUNK_BYTES", 3 * 3 * 16 * 16 * 8)
+    monkeypatch.setattr("galaxycgan.catalogs.convert.convert.CHUNK_BYTES", 3 * 3 * 16 * 16 * 8)
     changes = {"out": str(tmp_path / "out/store.h5")}
     if source == "compressed HDF5":
         path = layouts.galaxiesml(survey, 16, chunks=(4, 5, 16, 16), compression="gzip")
@@ -399,7 +399,7 @@ def test_a_conversion_that_is_killed_leaves_no_store_and_nothing_that_a_rerun_tr
 
 
 def test_the_conversion_of_several_chunks_is_the_same_as_of_one(survey_files, survey_store, monkeypatch):
-    monkeypatch.setattr("galaxycgan.catalogs.convert.CHUNK_BYTES", 7 * 3 * 50 * 50 * 8)
+    monkeypatch.setattr("galaxycgan.catalogs.convert.convert.CHUNK_BYTES", 7 * 3 * 50 * 50 * 8)
     assert GalaxyStore(survey_files.convert()).checksums["images"] == GalaxyStore(survey_store).checksums["images"]
 
 

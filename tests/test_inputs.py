@@ -14,9 +14,9 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, QTable, Table
 from conftest import make_survey
 
+from galaxycgan.catalogs.convert.matching import nearest_image
 from galaxycgan.catalogs.cutout_files import _centre
 from galaxycgan.catalogs.cutouts import central
-from galaxycgan.catalogs.matching import nearest_image
 from galaxycgan.catalogs.schema import describe
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.catalogs.table_files import read_raw

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxycgan.catalogs.convert.report import split_lines
 from galaxycgan.catalogs.derived import (
     derived_header,
     derived_provenance,
@@ -15,7 +16,6 @@ from galaxycgan.catalogs.derived import (
 )
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.readers import NpyFile, check_file
-from galaxycgan.catalogs.report import split_lines
 from galaxycgan.catalogs.store import SPLITS, GalaxyStore
 from galaxycgan.catalogs.suffixes import check_store_suffix
 from galaxycgan.catalogs.table_files import GZIP_ERRORS, GZIP_MAGIC, read_raw

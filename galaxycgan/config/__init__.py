@@ -17,7 +17,7 @@ from galaxycgan.config.option import refusal  # noqa: F401 (of values that come 
 #: name -> (options, "module:function")
 COMMANDS = {
     "mock": (Mock, "galaxycgan.mock.survey:make_survey"),
-    "convert": (Convert, "galaxycgan.catalogs.convert:convert"),
+    "convert": (Convert, "galaxycgan.catalogs.convert.convert:convert"),
     "info": (Info, "galaxycgan.catalogs.check.info:info"),
     "verify": (Verify, "galaxycgan.catalogs.check.verify:verify"),
     "merge": (Merge, "galaxycgan.catalogs.merge:merge"),

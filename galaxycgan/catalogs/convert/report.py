@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.special import kolmogorov
 
-from galaxycgan.catalogs.flux_check import flux_words
+from galaxycgan.catalogs.convert.flux_check import flux_words
+from galaxycgan.catalogs.convert.matching import IMAGE_FATES, ROW_FATES
 from galaxycgan.catalogs.header import SPLITS
-from galaxycgan.catalogs.matching import IMAGE_FATES, ROW_FATES
 from galaxycgan.errors import first_few
 
 #: So many ids of each kind go into the report.
