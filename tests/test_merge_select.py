@@ -12,9 +12,9 @@ from astropy import units as u
 from astropy.table import MaskedColumn, QTable, Table
 from conftest import flip_byte
 
+from galaxycgan.catalogs.derive.select import read_id_list
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.schema import AB_MAGNITUDE, MISSING_INT
-from galaxycgan.catalogs.select import read_id_list
 from galaxycgan.catalogs.sound_store import store_problems
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, split_of
 from galaxycgan.catalogs.writer import StoreWriter
@@ -70,7 +70,7 @@ def pair(tmp_path):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Let pieces be of 7 images, so that few galaxies need several."""
-    monkeypatch.setattr("galaxycgan.catalogs.merge.PIECE_BYTES", 7 * 128)
+    monkeypatch.setattr("galaxycgan.catalogs.derive.merge.PIECE_BYTES", 7 * 128)
     monkeypatch.setattr(GalaxyStore.pieces, "__defaults__", ("images", None, 5 * 128))
 
 

@@ -9,9 +9,9 @@ from astropy.table import QTable
 from galaxycgan.catalogs.checked import CheckedImages
 from galaxycgan.catalogs.columns import PlainColumn, stack
 from galaxycgan.catalogs.convert.report import split_lines
+from galaxycgan.catalogs.derive.merge_order import Plan
 from galaxycgan.catalogs.derived import derived_header, derived_provenance, is_made, open_sound, store_record
 from galaxycgan.catalogs.fits_table import check_width
-from galaxycgan.catalogs.merge_plan import Plan
 from galaxycgan.catalogs.schema import free_name
 from galaxycgan.catalogs.store import PIECE_BYTES, GalaxyStore
 from galaxycgan.catalogs.suffixes import check_store_suffix
