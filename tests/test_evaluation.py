@@ -417,7 +417,7 @@ def test_galaxies_without_labels_are_left_out_and_a_small_survey_is_judged(gan, 
 
 
 def test_a_catalog_with_its_images_elsewhere_is_refused_with_the_way_out(catalog, survey_store, tmp_path, command):
-    from galaxycgan.catalogs.export import write_fits
+    from galaxycgan.catalogs.export.export import write_fits
 
     for images, where in (("files", "FILES OF 32"), ("none", "NONE")):
         fits_file = tmp_path / f"{images}.fits"
@@ -461,7 +461,7 @@ def test_a_catalog_with_its_generator_has_the_responses_too(catalog, gan, survey
 def test_a_catalog_of_other_images_or_without_images_is_refused_in_one_line(
     survey_files, catalog, survey_store, tmp_path, command
 ):
-    from galaxycgan.catalogs.export import write_fits
+    from galaxycgan.catalogs.export.export import write_fits
 
     other = survey_files.convert(pixel_scale="0.2")
     code, _, error = command(

@@ -14,7 +14,8 @@ from astropy.table import MaskedColumn, QTable, Table
 from astropy.wcs import WCS
 
 from galaxycgan.catalogs.check.info import summary
-from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
+from galaxycgan.catalogs.export.export import write_fits
+from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
 from galaxycgan.catalogs.schema import MISSING_INT, describe
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader
 from galaxycgan.catalogs.writer import StoreWriter
@@ -259,7 +260,7 @@ def test_a_table_without_images_is_written_on_request(survey_store, tmp_path, co
 
 
 def test_stamps_of_many_galaxies_are_refused(survey_store, tmp_path, command, monkeypatch):
-    monkeypatch.setattr("galaxycgan.catalogs.export.MOST_STAMPS", 59)
+    monkeypatch.setattr("galaxycgan.catalogs.export.export.MOST_STAMPS", 59)
     code, _, err = command("export", survey_store, "--to", tmp_path / "t.fits", "--stamps")
     assert code == 2 and "60 galaxies; --stamps is for 59 at most" in err and err.count("\n") == 1
 

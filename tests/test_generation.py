@@ -192,7 +192,7 @@ def test_requests_outside_the_training_sample_are_flagged(gan, tmp_path, capsys)
 
 
 def test_a_crash_between_the_two_files_is_mended(gan, tmp_path):
-    from galaxycgan.catalogs.export import read_catalog
+    from galaxycgan.catalogs.export.read import read_catalog
 
     make(gan, tmp_path, "other", seed=9).close()
     make(gan, tmp_path).close()
@@ -204,7 +204,7 @@ def test_a_crash_between_the_two_files_is_mended(gan, tmp_path):
 @pytest.mark.parametrize("number", [5, 69])
 @pytest.mark.parametrize("kind", ["h5", "fits"])
 def test_a_galaxy_made_again_from_its_row_is_the_same_to_the_last_bit(gan, tmp_path, command, number, kind):
-    from galaxycgan.catalogs.export import read_catalog, read_fits_images
+    from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
 
     with make(gan, tmp_path, noise="sigma:3") as catalog:
         out = tmp_path / "one.fits"
@@ -304,7 +304,8 @@ def test_pulls_on_empty_sky_have_the_width_that_the_errors_promise(gan, noise):
 def test_images_are_kept_as_asked_and_the_table_is_the_same(gan, tmp_path, images, datasets):
     from galaxycgan.catalogs.check.fits_integrity import fits_problems
     from galaxycgan.catalogs.check.info import summary
-    from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
+    from galaxycgan.catalogs.export.export import write_fits
+    from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
     from galaxycgan.catalogs.sound_store import store_problems
 
     with make(gan, tmp_path, "all") as full, make(gan, tmp_path, "some", images=images) as some:
@@ -334,7 +335,8 @@ def test_images_in_files_of_their_own_are_found_through_the_table(gan, tmp_path)
     from astropy.io import fits
 
     from galaxycgan.catalogs.check.fits_integrity import fits_problems
-    from galaxycgan.catalogs.export import image_file, read_catalog, read_fits_images
+    from galaxycgan.catalogs.export.export import image_file
+    from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
 
     with make(gan, tmp_path, images_per_file=32) as catalog:
         main = tmp_path / "out/catalog.fits"
@@ -352,7 +354,7 @@ def test_images_in_files_of_their_own_are_found_through_the_table(gan, tmp_path)
 
 def test_verify_looks_into_the_image_files_of_a_catalog(gan, tmp_path, command):
     from galaxycgan.catalogs.check.fits_integrity import fits_problems
-    from galaxycgan.catalogs.export import image_file
+    from galaxycgan.catalogs.export.export import image_file
 
     make(gan, tmp_path, images_per_file=32, n=70).close()
     main = tmp_path / "out/catalog.fits"

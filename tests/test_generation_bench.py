@@ -4,7 +4,7 @@ import json
 import tracemalloc
 
 from galaxycgan.bench.generate import untrained_generator
-from galaxycgan.catalogs.export import write_fits
+from galaxycgan.catalogs.export.export import write_fits
 from galaxycgan.config import Bench, Generate
 from galaxycgan.context import Context
 from galaxycgan.generation.request import Request
@@ -29,7 +29,7 @@ def test_six_times_the_galaxies_take_no_more_memory(tmp_path, monkeypatch):
     run = untrained_generator(tmp_path / "run", Bench(preset="tiny", size=16))
     (tmp_path / "r.toml").write_text("[population]\nkind = 'training'\nn = 1\n")
     monkeypatch.setattr("galaxycgan.generation.request.PIECE", 128)
-    monkeypatch.setattr("galaxycgan.catalogs.fits_table.PIECE_BYTES", 1 << 16)
+    monkeypatch.setattr("galaxycgan.catalogs.export.fits_table.PIECE_BYTES", 1 << 16)
 
     def peak(n):
         request = Request(Generate(gan=str(run), recipe=str(tmp_path / "r.toml"), n=n, images="none"))

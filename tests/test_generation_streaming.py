@@ -8,8 +8,10 @@ import pytest
 from astropy.table import Table
 
 from galaxycgan.bench.generate import untrained_generator
-from galaxycgan.catalogs import fits_ahead, streaming
-from galaxycgan.catalogs.export import export, read_fits_images
+from galaxycgan.catalogs import streaming
+from galaxycgan.catalogs.export import fits_ahead
+from galaxycgan.catalogs.export.export import export
+from galaxycgan.catalogs.export.read import read_fits_images
 from galaxycgan.config import Bench, Export, Generate
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError

@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 
 from galaxycgan.bench.generate import untrained_generator
-from galaxycgan.catalogs.export import read_catalog
+from galaxycgan.catalogs.export.read import read_catalog
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.config import Bench, Generate, TrainGan
 from galaxycgan.context import Context

@@ -14,10 +14,10 @@ from astropy.io import votable
 from astropy.table import MaskedColumn, QTable, Table
 
 from galaxycgan.catalogs.columns import PlainColumn
-from galaxycgan.catalogs.export import read_catalog
+from galaxycgan.catalogs.export.read import read_catalog
+from galaxycgan.catalogs.export.tables import write_table
 from galaxycgan.catalogs.schema import AB_MAGNITUDE, DEX_SOLAR_MASS
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, split_of
-from galaxycgan.catalogs.table_export import write_table
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError
 
@@ -212,7 +212,7 @@ def test_a_failed_export_leaves_the_file_that_was_there(store, tmp_path, monkeyp
         raise OSError(28, "No space left on device")
 
     for name in ("binary2", "_text_rows", "_frame"):
-        monkeypatch.setattr(f"galaxycgan.catalogs.table_export.{name}", fail)
+        monkeypatch.setattr(f"galaxycgan.catalogs.export.tables.{name}", fail)
     if suffix == ".parquet":
         needs_pyarrow()
     with pytest.raises(UserError, match="No space left on device"):

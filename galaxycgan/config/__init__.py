@@ -22,7 +22,7 @@ COMMANDS = {
     "verify": (Verify, "galaxycgan.catalogs.check.verify:verify"),
     "merge": (Merge, "galaxycgan.catalogs.derive.merge:merge"),
     "select": (Select, "galaxycgan.catalogs.derive.select:select"),
-    "export": (Export, "galaxycgan.catalogs.export:export"),
+    "export": (Export, "galaxycgan.catalogs.export.export:export"),
     "train_gan": (TrainGan, "galaxycgan.training.gan:train_gan"),
     "generate": (Generate, "galaxycgan.generation.job:generate"),
     "regenerate": (Regenerate, "galaxycgan.generation.regenerate:regenerate"),

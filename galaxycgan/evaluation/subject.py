@@ -12,7 +12,8 @@ import numpy as np
 from astropy.io import fits
 from scipy.spatial import cKDTree
 
-from galaxycgan.catalogs.export import FITS_SUFFIXES, read_catalog, read_fits_images
+from galaxycgan.catalogs.export.export import FITS_SUFFIXES
+from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
 from galaxycgan.catalogs.recipes import has_noise
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few

@@ -8,7 +8,7 @@ import torch
 from astropy.io import fits
 
 from galaxycgan import __version__
-from galaxycgan.catalogs.export import ascii_text
+from galaxycgan.catalogs.export.export import ascii_text
 from galaxycgan.catalogs.fits import add_cards
 from galaxycgan.catalogs.portion import TEST, TRAIN, VALIDATION
 from galaxycgan.catalogs.recipes import has_noise

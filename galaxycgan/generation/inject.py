@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.export import ascii_text
+from galaxycgan.catalogs.export.export import ascii_text
 from galaxycgan.catalogs.hdf5 import is_hdf5
 from galaxycgan.catalogs.recipes import has_noise
 from galaxycgan.catalogs.schema import illegal

@@ -3,8 +3,8 @@
 import contextlib
 from pathlib import Path
 
-from galaxycgan.catalogs.export import write_fits
-from galaxycgan.catalogs.fits_ahead import pixels_ahead
+from galaxycgan.catalogs.export.export import write_fits
+from galaxycgan.catalogs.export.fits_ahead import pixels_ahead
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.checks import check_part
 from galaxycgan.errors import UserError

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from astropy.table import QTable
 
-from galaxycgan.catalogs.export import read_catalog, read_fits_images, write_fits
+from galaxycgan.catalogs.export.export import write_fits
+from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
 from galaxycgan.catalogs.hdf5 import is_hdf5
 from galaxycgan.catalogs.recipes import noise_sigma
 from galaxycgan.catalogs.store import GalaxyStore

@@ -1,1 +1,1 @@
-""""""
+"""Verify stores and catalogs, compare two of them, sum one up."""

@@ -1,1 +1,1 @@
-""""""
+"""Convert survey files to a store."""

@@ -13,7 +13,7 @@ from galaxycgan.catalogs.convert.matching import ROW_FATES, match, nearest_image
 from galaxycgan.catalogs.convert.report import in_words, make_report, sep_report, split_report
 from galaxycgan.catalogs.cutout_source import open_source
 from galaxycgan.catalogs.cutouts import Cutouts
-from galaxycgan.catalogs.fits_table import check_width
+from galaxycgan.catalogs.export.fits_table import check_width
 from galaxycgan.catalogs.objects import find_objects
 from galaxycgan.catalogs.schema import describe, free_name
 from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, split_of

@@ -1,1 +1,1 @@
-""""""
+"""Stores made from stores: merged ones and selections."""

@@ -1,0 +1,1 @@
+"""Stores written as FITS and as tables of other formats, and read back."""
