@@ -15,7 +15,7 @@ from astropy import units as u
 from astropy.table import QTable
 from conftest import flip_byte
 
-from galaxycgan.catalogs import hdf5
+from galaxycgan.catalogs.formats import hdf5
 from galaxycgan.catalogs.sound_store import store_problems
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, find_store, split_of
 from galaxycgan.catalogs.writer import StoreWriter

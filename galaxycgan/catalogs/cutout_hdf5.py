@@ -7,8 +7,8 @@ import numpy as np
 from astropy import units as u
 
 from galaxycgan.catalogs.cutouts import CutoutSource, Told, check_pixels, rows_of_array
-from galaxycgan.catalogs.hdf5 import datasets, describe_contents, open_hdf5
-from galaxycgan.catalogs.readers import FileArray, unique_ids
+from galaxycgan.catalogs.formats.hdf5 import datasets, describe_contents, open_hdf5
+from galaxycgan.catalogs.formats.npy import FileArray, unique_ids
 from galaxycgan.catalogs.table_files import to_series
 from galaxycgan.catalogs.tables import whole_numbers
 from galaxycgan.errors import UserError, first_few

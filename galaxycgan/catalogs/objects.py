@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.convert.matching import check_positions
-from galaxycgan.catalogs.readers import MAGIC, check_file, read_ids, unique_ids
+from galaxycgan.catalogs.formats.npy import MAGIC, check_file, read_ids, unique_ids
 from galaxycgan.catalogs.tables import numbers, read_table, require
 from galaxycgan.errors import UserError, first_few
 

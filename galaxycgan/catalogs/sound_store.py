@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from galaxycgan.catalogs.checked import CheckedImages
-from galaxycgan.catalogs.hdf5 import chunks_of
+from galaxycgan.catalogs.formats.hdf5 import chunks_of
 from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, split_of
 from galaxycgan.errors import first_few
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from galaxycgan.catalogs.hdf5 import HDF5_MAGIC, datasets, describe_contents, first_line, open_hdf5
-from galaxycgan.catalogs.readers import check_file
+from galaxycgan.catalogs.formats.hdf5 import HDF5_MAGIC, datasets, describe_contents, first_line, open_hdf5
+from galaxycgan.catalogs.formats.npy import check_file
 from galaxycgan.errors import UserError, first_few
 
 GZIP_MAGIC = b"\x1f\x8b"

@@ -11,10 +11,10 @@ from astropy.table import QTable
 
 from galaxycgan.catalogs.export.export import write_fits
 from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
-from galaxycgan.catalogs.hdf5 import is_hdf5
+from galaxycgan.catalogs.formats.hdf5 import is_hdf5
+from galaxycgan.catalogs.formats.suffixes import check_suffix
 from galaxycgan.catalogs.recipes import noise_sigma
 from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.catalogs.suffixes import check_suffix
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError
 from galaxycgan.files import sha256_file

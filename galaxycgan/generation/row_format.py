@@ -4,7 +4,7 @@ import numpy as np
 from astropy.table import QTable
 
 from galaxycgan.catalogs.export.fits_table import PLACES, file_in_memory
-from galaxycgan.catalogs.fits import MOST_COLUMNS
+from galaxycgan.catalogs.formats.fits import MOST_COLUMNS
 from galaxycgan.catalogs.schema import describe
 from galaxycgan.errors import UserError
 

@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from galaxycgan.catalogs.fits import add_cards, pack_column, primary_header, table_bytes, table_header, write_hdu
+from galaxycgan.catalogs.formats.fits import (
+    add_cards,
+    pack_column,
+    primary_header,
+    table_bytes,
+    table_header,
+    write_hdu,
+)
 from galaxycgan.catalogs.schema import LEGAL_LABELS, describe
 from galaxycgan.files import atomic_path
 from galaxycgan.images.photometry import ab_magnitude

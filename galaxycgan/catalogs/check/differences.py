@@ -3,8 +3,8 @@
 import numpy as np
 from astropy.io import fits
 
-from galaxycgan.catalogs.fits import list_hdus
-from galaxycgan.catalogs.hdf5 import chunks_of
+from galaxycgan.catalogs.formats.fits import list_hdus
+from galaxycgan.catalogs.formats.hdf5 import chunks_of
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.errors import first_few
 

@@ -4,7 +4,7 @@ import numpy as np
 from astropy.io import fits
 
 from galaxycgan.catalogs.export.export import image_file
-from galaxycgan.catalogs.fits import READ_BYTES, list_hdus
+from galaxycgan.catalogs.formats.fits import READ_BYTES, list_hdus
 from galaxycgan.catalogs.sound_store import not_finite
 from galaxycgan.errors import UserError, first_few
 

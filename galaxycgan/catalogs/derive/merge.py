@@ -12,9 +12,9 @@ from galaxycgan.catalogs.convert.report import split_lines
 from galaxycgan.catalogs.derive.merge_order import Plan
 from galaxycgan.catalogs.derived import derived_header, derived_provenance, is_made, open_sound, store_record
 from galaxycgan.catalogs.export.fits_table import check_width
+from galaxycgan.catalogs.formats.suffixes import check_store_suffix
 from galaxycgan.catalogs.schema import free_name
 from galaxycgan.catalogs.store import PIECE_BYTES, GalaxyStore
-from galaxycgan.catalogs.suffixes import check_store_suffix
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 

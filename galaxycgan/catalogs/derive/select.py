@@ -15,9 +15,9 @@ from galaxycgan.catalogs.derived import (
     store_record,
 )
 from galaxycgan.catalogs.expression import evaluate
-from galaxycgan.catalogs.readers import NpyFile, check_file
+from galaxycgan.catalogs.formats.npy import NpyFile, check_file
+from galaxycgan.catalogs.formats.suffixes import check_store_suffix
 from galaxycgan.catalogs.store import SPLITS, GalaxyStore
-from galaxycgan.catalogs.suffixes import check_store_suffix
 from galaxycgan.catalogs.table_files import GZIP_ERRORS, GZIP_MAGIC, read_raw
 from galaxycgan.catalogs.tables import whole_numbers
 from galaxycgan.catalogs.writer import StoreWriter

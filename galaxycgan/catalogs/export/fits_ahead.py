@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from galaxycgan.catalogs.export.export import write_fits
-from galaxycgan.catalogs.fits import BLOCK, list_hdus, ones_sum
+from galaxycgan.catalogs.formats.fits import BLOCK, list_hdus, ones_sum
 from galaxycgan.catalogs.streaming import Flusher
 from galaxycgan.files import atomic_path
 

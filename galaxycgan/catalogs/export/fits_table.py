@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import QTable
 
 from galaxycgan.catalogs.columns import meaning
-from galaxycgan.catalogs.fits import MOST_COLUMNS, NO_FLAG, column_names, pack_column, table_header
+from galaxycgan.catalogs.formats.fits import MOST_COLUMNS, NO_FLAG, column_names, pack_column, table_header
 from galaxycgan.catalogs.schema import HDF5_VERSIONS, MASK, MISSING_INT, describe
 from galaxycgan.errors import UserError
 

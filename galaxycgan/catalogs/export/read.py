@@ -8,8 +8,8 @@ from astropy.table import MaskedColumn, QTable
 
 from galaxycgan.catalogs.columns import unit_meant
 from galaxycgan.catalogs.export.tables import read_table
-from galaxycgan.catalogs.fits import NO_FLAG
-from galaxycgan.catalogs.suffixes import TABLE_SUFFIXES
+from galaxycgan.catalogs.formats.fits import NO_FLAG
+from galaxycgan.catalogs.formats.suffixes import TABLE_SUFFIXES
 from galaxycgan.errors import UserError
 
 
