@@ -11,7 +11,7 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
 from galaxycgan.catalogs.check.fits_integrity import fits_problems
-from galaxycgan.catalogs.schema import describe
+from galaxycgan.catalogs.schema.columns import describe
 from galaxycgan.catalogs.store import StoreHeader
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.generation.frame import aperture_sum, place

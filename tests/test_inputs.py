@@ -15,11 +15,11 @@ from astropy.table import MaskedColumn, QTable, Table
 from conftest import make_survey
 
 from galaxycgan.catalogs.convert.matching import nearest_image
-from galaxycgan.catalogs.cutout_files import _centre
-from galaxycgan.catalogs.cutouts import central
-from galaxycgan.catalogs.schema import describe
+from galaxycgan.catalogs.inputs.cutout_directories import _centre
+from galaxycgan.catalogs.inputs.cutouts import central
+from galaxycgan.catalogs.inputs.raw_tables import read_raw
+from galaxycgan.catalogs.schema.columns import describe
 from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.catalogs.table_files import read_raw
 from galaxycgan.errors import UserError
 
 FIT = {"rtol": 2e-5, "atol": 2e-4}

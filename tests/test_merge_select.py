@@ -14,7 +14,7 @@ from conftest import flip_byte
 
 from galaxycgan.catalogs.derive.select import read_id_list
 from galaxycgan.catalogs.expression import evaluate
-from galaxycgan.catalogs.schema import AB_MAGNITUDE, MISSING_INT
+from galaxycgan.catalogs.schema.columns import AB_MAGNITUDE, MISSING_INT
 from galaxycgan.catalogs.sound_store import store_problems
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, split_of
 from galaxycgan.catalogs.writer import StoreWriter

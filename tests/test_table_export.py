@@ -13,10 +13,10 @@ from astropy import units as u
 from astropy.io import votable
 from astropy.table import MaskedColumn, QTable, Table
 
-from galaxycgan.catalogs.columns import PlainColumn
 from galaxycgan.catalogs.export.read import read_catalog
 from galaxycgan.catalogs.export.tables import write_table
-from galaxycgan.catalogs.schema import AB_MAGNITUDE, DEX_SOLAR_MASS
+from galaxycgan.catalogs.schema.columns import AB_MAGNITUDE, DEX_SOLAR_MASS
+from galaxycgan.catalogs.schema.values import PlainColumn
 from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, split_of
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError

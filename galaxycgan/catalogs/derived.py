@@ -6,10 +6,10 @@ import numpy as np
 
 from galaxycgan import __version__
 from galaxycgan.catalogs.checked import damaged
-from galaxycgan.catalogs.columns import PlainColumn
 from galaxycgan.catalogs.convert.report import split_report
 from galaxycgan.catalogs.header import NO_SPLIT
-from galaxycgan.catalogs.schema import LEGAL_LABELS
+from galaxycgan.catalogs.schema.columns import LEGAL_LABELS
+from galaxycgan.catalogs.schema.values import PlainColumn
 from galaxycgan.catalogs.sound_store import table_problems
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few

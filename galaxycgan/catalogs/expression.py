@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from galaxycgan.catalogs.schema import MISSING_INT
+from galaxycgan.catalogs.schema.columns import MISSING_INT
 from galaxycgan.errors import UserError
 
 _COMPARE = {

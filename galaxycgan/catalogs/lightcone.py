@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from astropy.table import QTable
 
-from galaxycgan.catalogs.schema import free_name, illegal, is_measured, legal_range
-from galaxycgan.catalogs.tables import numbers, read_table, require
+from galaxycgan.catalogs.inputs.survey_table import numbers, read_table, require
+from galaxycgan.catalogs.schema.columns import free_name, illegal, is_measured, legal_range
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import file_record
 

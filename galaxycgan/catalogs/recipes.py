@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.schema import illegal, legal_range
+from galaxycgan.catalogs.schema.columns import illegal, legal_range
 from galaxycgan.errors import UserError
 
 KINDS = {

@@ -7,7 +7,7 @@ import statistics
 
 import numpy as np
 
-from galaxycgan.catalogs.schema import MISSING_INT
+from galaxycgan.catalogs.schema.columns import MISSING_INT
 from galaxycgan.evaluation import page, plots
 from galaxycgan.evaluation.classification import BINS, curves, reliability
 from galaxycgan.evaluation.style import OTHER, REAL, SYNTHETIC, WIDTH_INCH, save_figure, style

@@ -194,7 +194,7 @@ def _own_columns(text):
     """Return the names of the user's own table; without them pandas need not be imported."""
     if not text:
         return {}
-    from galaxycgan.catalogs.tables import parse_columns
+    from galaxycgan.catalogs.inputs.survey_table import parse_columns
 
     return parse_columns(text)
 

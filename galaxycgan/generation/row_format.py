@@ -5,7 +5,7 @@ from astropy.table import QTable
 
 from galaxycgan.catalogs.export.fits_table import PLACES, file_in_memory
 from galaxycgan.catalogs.formats.fits import MOST_COLUMNS
-from galaxycgan.catalogs.schema import describe
+from galaxycgan.catalogs.schema.columns import describe
 from galaxycgan.errors import UserError
 
 

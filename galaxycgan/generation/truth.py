@@ -10,7 +10,7 @@ from galaxycgan.catalogs.formats.fits import (
     table_header,
     write_hdu,
 )
-from galaxycgan.catalogs.schema import LEGAL_LABELS, describe
+from galaxycgan.catalogs.schema.columns import LEGAL_LABELS, describe
 from galaxycgan.files import atomic_path
 from galaxycgan.images.photometry import ab_magnitude
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.table_files import read_raw
-from galaxycgan.catalogs.tables import numbers, parse_columns
+from galaxycgan.catalogs.inputs.raw_tables import read_raw
+from galaxycgan.catalogs.inputs.survey_table import numbers, parse_columns
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.mock.population import (
     BANDS,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from galaxycgan.catalogs.portion import TRAIN
-from galaxycgan.catalogs.schema import is_measured
+from galaxycgan.catalogs.schema.columns import is_measured
 from galaxycgan.errors import UserError
 from galaxycgan.models.conditioning import Conditioning, spread
 from galaxycgan.training.noise import sky_left

@@ -4,7 +4,7 @@ import numpy as np
 
 from galaxycgan.catalogs.convert.flux_check import flux_words
 from galaxycgan.catalogs.convert.report import split_lines
-from galaxycgan.catalogs.schema import MISSING_INT
+from galaxycgan.catalogs.schema.columns import MISSING_INT
 from galaxycgan.catalogs.store import NO_SPLIT, SPLITS, GalaxyStore, find_store
 
 

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from galaxycgan.catalogs.schema import magnitude_columns
-from galaxycgan.catalogs.tables import numbers
+from galaxycgan.catalogs.inputs.survey_table import numbers
+from galaxycgan.catalogs.schema.columns import magnitude_columns
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY
 from galaxycgan.images.photometry import APERTURE_RADIUS, ab_magnitude, aperture_fluxes, geometry
 from galaxycgan.images.stretch import PixelScheme

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from galaxycgan.catalogs.schema import free_name, illegal, legal_range
-from galaxycgan.catalogs.tables import numbers
+from galaxycgan.catalogs.inputs.objects import check_positions
+from galaxycgan.catalogs.inputs.survey_table import numbers
+from galaxycgan.catalogs.schema.columns import free_name, illegal, legal_range
 from galaxycgan.errors import UserError, first_few
 
 #: What can become of a row of the table, and of an image.
@@ -150,18 +151,6 @@ def nearest_image(frame, ra, dec, radius, path):
     image[known] = np.where(near, found, -1)
     sep[known[near]] = distance[near]
     return image, sep
-
-
-def check_positions(ra, dec, path):
-    """Refuse positions that can't be degrees; blank ones (NaN) are no mistake here."""
-    with np.errstate(invalid="ignore"):
-        wrong = (np.abs(dec) > 90) | (ra < -180) | (ra > 360) | np.isinf(ra) | np.isinf(dec)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise UserError(
-            f"{path}: columns ra, dec, row {row + 1} of the data: {ra[row]:g}, {dec[row]:g} is no position in degrees"
-            f" ({wrong.sum()} such rows)"
-        )
 
 
 def with_match(frame, ids, image, sep):

@@ -7,13 +7,13 @@ import numpy as np
 from astropy.table import QTable
 
 from galaxycgan.catalogs.checked import CheckedImages
-from galaxycgan.catalogs.columns import PlainColumn, stack
 from galaxycgan.catalogs.convert.report import split_lines
 from galaxycgan.catalogs.derive.merge_order import Plan
 from galaxycgan.catalogs.derived import derived_header, derived_provenance, is_made, open_sound, store_record
 from galaxycgan.catalogs.export.fits_table import check_width
 from galaxycgan.catalogs.formats.suffixes import check_store_suffix
-from galaxycgan.catalogs.schema import free_name
+from galaxycgan.catalogs.schema.columns import free_name
+from galaxycgan.catalogs.schema.values import PlainColumn, stack
 from galaxycgan.catalogs.store import PIECE_BYTES, GalaxyStore
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few

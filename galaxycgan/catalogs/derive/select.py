@@ -17,9 +17,9 @@ from galaxycgan.catalogs.derived import (
 from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.formats.npy import NpyFile, check_file
 from galaxycgan.catalogs.formats.suffixes import check_store_suffix
+from galaxycgan.catalogs.inputs.raw_tables import GZIP_ERRORS, GZIP_MAGIC, read_raw
+from galaxycgan.catalogs.inputs.survey_table import whole_numbers
 from galaxycgan.catalogs.store import SPLITS, GalaxyStore
-from galaxycgan.catalogs.table_files import GZIP_ERRORS, GZIP_MAGIC, read_raw
-from galaxycgan.catalogs.tables import whole_numbers
 from galaxycgan.catalogs.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import file_record

@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 from astropy.table import QTable
 
-from galaxycgan.catalogs.columns import meaning
 from galaxycgan.catalogs.formats.fits import MOST_COLUMNS, NO_FLAG, column_names, pack_column, table_header
-from galaxycgan.catalogs.schema import HDF5_VERSIONS, MASK, MISSING_INT, describe
+from galaxycgan.catalogs.schema.columns import HDF5_VERSIONS, MASK, MISSING_INT, describe
+from galaxycgan.catalogs.schema.values import meaning
 from galaxycgan.errors import UserError
 
 TABLE, TABLE_META = "catalog", "catalog.__table_column_meta__"

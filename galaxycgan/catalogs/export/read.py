@@ -6,10 +6,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import MaskedColumn, QTable
 
-from galaxycgan.catalogs.columns import unit_meant
 from galaxycgan.catalogs.export.tables import read_table
 from galaxycgan.catalogs.formats.fits import NO_FLAG
 from galaxycgan.catalogs.formats.suffixes import TABLE_SUFFIXES
+from galaxycgan.catalogs.schema.values import unit_meant
 from galaxycgan.errors import UserError
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from astropy.table import QTable, Table
 
 from galaxycgan import __version__
-from galaxycgan.catalogs.columns import PlainColumn, meaning, unit_meant
 from galaxycgan.catalogs.formats.suffixes import TABLE_SUFFIXES
 from galaxycgan.catalogs.formats.votable import binary2, votable_text
-from galaxycgan.catalogs.schema import describe
+from galaxycgan.catalogs.schema.columns import describe
+from galaxycgan.catalogs.schema.values import PlainColumn, meaning, unit_meant
 from galaxycgan.catalogs.store import GalaxyStore
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path

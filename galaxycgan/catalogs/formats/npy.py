@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.rows import read_rows
-from galaxycgan.errors import UserError, first_few
+from galaxycgan.errors import UserError
 
 MAGIC = b"\x93NUMPY"
 
@@ -122,34 +122,3 @@ def _reason(error):
     if "greater than file size" in text:
         return "truncated: shorter than its header says; copy it again"
     return f"damaged npy file ({text.splitlines()[0]})"
-
-
-def read_ids(path):
-    """Read the ids of the images from an npy file.
-
-    Returns
-    -------
-    int64 array [n]
-        Unique, in the file's order.
-    """
-    file = NpyFile(path, "--ids")
-    if file.dtype.kind not in "iu":
-        why = " (float64 can't hold ids above 2^53: they may be wrong already)" if file.dtype.kind == "f" else ""
-        raise UserError(f"{path}: ids must be integers, these are {file.dtype}{why}")
-    if len(file.shape) != 1:
-        raise UserError(f"{path}: ids must be one-dimensional, these are {list(file.shape)}")
-    ids = file.rows(np.arange(file.shape[0]))
-    if ids.dtype.kind == "u" and ids.max() > np.iinfo(np.int64).max:
-        raise UserError(f"{path}: ids above 2^63 do not fit int64: {first_few(ids[ids > np.iinfo(np.int64).max])}")
-    return unique_ids(ids.astype(np.int64), path)
-
-
-def unique_ids(ids, path):
-    """Return the ids of images; one that comes twice is an error."""
-    values, counts = np.unique(ids, return_counts=True)
-    repeated = values[counts > 1]
-    if len(repeated):
-        raise UserError(
-            f"{path}: {len(repeated)} ids come more than once: {first_few(repeated)}; keep one image of each"
-        )
-    return ids

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from galaxycgan.catalogs.cutout_files import open_directory
-from galaxycgan.catalogs.cutout_hdf5 import open_hdf5_cutouts
-from galaxycgan.catalogs.cutouts import CutoutSource, Told, check_pixels, rows_of_array
 from galaxycgan.catalogs.formats.hdf5 import HDF5_MAGIC
 from galaxycgan.catalogs.formats.npy import NpyFile, check_file
+from galaxycgan.catalogs.inputs.cutout_directories import open_directory
+from galaxycgan.catalogs.inputs.cutout_hdf5 import open_hdf5_cutouts
+from galaxycgan.catalogs.inputs.cutouts import CutoutSource, Told, check_pixels, rows_of_array
 from galaxycgan.errors import UserError
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.convert.matching import check_positions
-from galaxycgan.catalogs.formats.npy import MAGIC, check_file, read_ids, unique_ids
-from galaxycgan.catalogs.tables import numbers, read_table, require
+from galaxycgan.catalogs.formats.npy import MAGIC, NpyFile, check_file
+from galaxycgan.catalogs.inputs.survey_table import numbers, read_table, require
 from galaxycgan.errors import UserError, first_few
 
 DEFAULT_IDS = "data/HSC_ids.npy"
@@ -113,3 +112,46 @@ def _require_positions(found, images_path):
             f"{found.path or images_path}: {blank.sum()} of {len(blank)} objects have no position (ra, dec): HSC_id"
             f" {first_few(found.ids[blank])}"
         )
+
+
+def check_positions(ra, dec, path):
+    """Refuse positions that can't be degrees; blank ones (NaN) are no mistake here."""
+    with np.errstate(invalid="ignore"):
+        wrong = (np.abs(dec) > 90) | (ra < -180) | (ra > 360) | np.isinf(ra) | np.isinf(dec)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise UserError(
+            f"{path}: columns ra, dec, row {row + 1} of the data: {ra[row]:g}, {dec[row]:g} is no position in degrees"
+            f" ({wrong.sum()} such rows)"
+        )
+
+
+def read_ids(path):
+    """Read the ids of the images from an npy file.
+
+    Returns
+    -------
+    int64 array [n]
+        Unique, in the file's order.
+    """
+    file = NpyFile(path, "--ids")
+    if file.dtype.kind not in "iu":
+        why = " (float64 can't hold ids above 2^53: they may be wrong already)" if file.dtype.kind == "f" else ""
+        raise UserError(f"{path}: ids must be integers, these are {file.dtype}{why}")
+    if len(file.shape) != 1:
+        raise UserError(f"{path}: ids must be one-dimensional, these are {list(file.shape)}")
+    ids = file.rows(np.arange(file.shape[0]))
+    if ids.dtype.kind == "u" and ids.max() > np.iinfo(np.int64).max:
+        raise UserError(f"{path}: ids above 2^63 do not fit int64: {first_few(ids[ids > np.iinfo(np.int64).max])}")
+    return unique_ids(ids.astype(np.int64), path)
+
+
+def unique_ids(ids, path):
+    """Return the ids of images; one that comes twice is an error."""
+    values, counts = np.unique(ids, return_counts=True)
+    repeated = values[counts > 1]
+    if len(repeated):
+        raise UserError(
+            f"{path}: {len(repeated)} ids come more than once: {first_few(repeated)}; keep one image of each"
+        )
+    return ids

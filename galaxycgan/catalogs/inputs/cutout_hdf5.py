@@ -6,11 +6,12 @@ import tempfile
 import numpy as np
 from astropy import units as u
 
-from galaxycgan.catalogs.cutouts import CutoutSource, Told, check_pixels, rows_of_array
 from galaxycgan.catalogs.formats.hdf5 import datasets, describe_contents, open_hdf5
-from galaxycgan.catalogs.formats.npy import FileArray, unique_ids
-from galaxycgan.catalogs.table_files import to_series
-from galaxycgan.catalogs.tables import whole_numbers
+from galaxycgan.catalogs.formats.npy import FileArray
+from galaxycgan.catalogs.inputs.cutouts import CutoutSource, Told, check_pixels, rows_of_array
+from galaxycgan.catalogs.inputs.objects import unique_ids
+from galaxycgan.catalogs.inputs.raw_tables import to_series
+from galaxycgan.catalogs.inputs.survey_table import whole_numbers
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.images.bands import HSC_FILTERS
 

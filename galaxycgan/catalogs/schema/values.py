@@ -6,7 +6,7 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, MaskedColumn
 
-from galaxycgan.catalogs.schema import AB_COMMENT, AB_MAGNITUDE, DEX_MASS_COMMENT, DEX_SOLAR_MASS
+from galaxycgan.catalogs.schema.columns import AB_COMMENT, AB_MAGNITUDE, DEX_MASS_COMMENT, DEX_SOLAR_MASS
 
 #: Integers up to here are whole in a float64.
 EXACT_IN_FLOAT = 2**53

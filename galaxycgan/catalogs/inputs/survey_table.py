@@ -8,9 +8,9 @@ import pandas as pd
 from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 
-from galaxycgan.catalogs.columns import EXACT_IN_FLOAT
-from galaxycgan.catalogs.schema import LEGAL_LABELS, MASK, describe, free_name
-from galaxycgan.catalogs.table_files import read_raw
+from galaxycgan.catalogs.inputs.raw_tables import read_raw
+from galaxycgan.catalogs.schema.columns import LEGAL_LABELS, MASK, describe, free_name
+from galaxycgan.catalogs.schema.values import EXACT_IN_FLOAT
 from galaxycgan.errors import UserError, first_few
 
 #: What convert makes itself, and what conditions call the store's split; a table's own column of that name is renamed.

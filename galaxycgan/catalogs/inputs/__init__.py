@@ -1,0 +1,1 @@
+"""Read what a survey gives: tables, cutouts, ids and positions."""

@@ -1,0 +1,1 @@
+"""The columns of a catalog: names, units, legal ranges, types."""
