@@ -15,8 +15,8 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from conftest import make_survey
 
-from galaxycgan.catalogs.store import StoreHeader
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.store import StoreHeader
+from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.images.stretch import njy_to_hsc_asinh
 
 NOBODY = 65534

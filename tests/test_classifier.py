@@ -12,9 +12,9 @@ from astropy.table import Table
 from conftest import StopAfter, make_survey
 
 from galaxycgan.catalogs.check.fits_integrity import fits_problems
-from galaxycgan.catalogs.expression import evaluate, incomplete
-from galaxycgan.catalogs.portion import portion
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.conditions import evaluate, incomplete
+from galaxycgan.catalogs.store.store import GalaxyStore
+from galaxycgan.catalogs.store.training_subset import portion
 from galaxycgan.config import Classify, Generate, TrainClassifier, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from galaxycgan.catalogs.header import split_of
-from galaxycgan.catalogs.portion import portion
+from galaxycgan.catalogs.store.splits import split_of
+from galaxycgan.catalogs.store.training_subset import portion
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import choose_threshold, curves, reliability, roc_auc, scores
 from galaxycgan.evaluation.classifier_report import confident_mistakes

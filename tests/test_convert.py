@@ -16,7 +16,7 @@ from astropy.table import QTable
 from conftest import CREATED, make_survey
 
 from galaxycgan.catalogs.convert.convert import convert
-from galaxycgan.catalogs.store import GalaxyStore, split_of
+from galaxycgan.catalogs.store.store import GalaxyStore, split_of
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.images.stretch import njy_to_hsc_asinh

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.memory import granted_bytes
 from galaxycgan.training.dataset import RealImages, StoreDataset, resident_bytes
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from astropy.io import fits
 
-from galaxycgan.catalogs.portion import portion
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
+from galaxycgan.catalogs.store.training_subset import portion
 from galaxycgan.config import Evaluate, Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError

@@ -17,8 +17,8 @@ from galaxycgan.catalogs.check.info import summary
 from galaxycgan.catalogs.export.export import write_fits
 from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
 from galaxycgan.catalogs.schema.columns import MISSING_INT, describe
-from galaxycgan.catalogs.store import GalaxyStore, StoreHeader
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.store import GalaxyStore, StoreHeader
+from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError
 
 

@@ -8,7 +8,7 @@ from conftest import make_survey
 
 from galaxycgan.catalogs.check.info import summary
 from galaxycgan.catalogs.schema.columns import magnitude_columns
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.images.photometry import ab_magnitude
 
 

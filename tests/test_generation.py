@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import held_by_another
 
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
@@ -306,7 +306,7 @@ def test_images_are_kept_as_asked_and_the_table_is_the_same(gan, tmp_path, image
     from galaxycgan.catalogs.check.info import summary
     from galaxycgan.catalogs.export.export import write_fits
     from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
-    from galaxycgan.catalogs.sound_store import store_problems
+    from galaxycgan.catalogs.store.integrity import store_problems
 
     with make(gan, tmp_path, "all") as full, make(gan, tmp_path, "some", images=images) as some:
         kinds = {"noisy": full.images(), "clean": full.noiseless()}

@@ -12,7 +12,7 @@ from astropy.table import QTable, Table
 
 from galaxycgan.bench.generate import untrained_generator
 from galaxycgan.catalogs.export.read import read_catalog
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import Bench, Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.generation.job import generate

@@ -12,8 +12,8 @@ from astropy.wcs import WCS
 
 from galaxycgan.catalogs.check.fits_integrity import fits_problems
 from galaxycgan.catalogs.schema.columns import describe
-from galaxycgan.catalogs.store import StoreHeader
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.store import StoreHeader
+from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.generation.frame import aperture_sum, place
 from galaxycgan.generation.inject import prepare, taper
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY

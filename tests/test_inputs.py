@@ -19,7 +19,7 @@ from galaxycgan.catalogs.inputs.cutout_directories import _centre
 from galaxycgan.catalogs.inputs.cutouts import central
 from galaxycgan.catalogs.inputs.raw_tables import read_raw
 from galaxycgan.catalogs.schema.columns import describe
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError
 
 FIT = {"rtol": 2e-5, "atol": 2e-4}

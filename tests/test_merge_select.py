@@ -13,11 +13,11 @@ from astropy.table import MaskedColumn, QTable, Table
 from conftest import flip_byte
 
 from galaxycgan.catalogs.derive.select import read_id_list
-from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.schema.columns import AB_MAGNITUDE, MISSING_INT
-from galaxycgan.catalogs.sound_store import store_problems
-from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, split_of
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.conditions import evaluate
+from galaxycgan.catalogs.store.integrity import store_problems
+from galaxycgan.catalogs.store.store import GalaxyStore, StoreHeader, split_of
+from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError
 
 FIRST_ID = 2**53

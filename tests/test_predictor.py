@@ -9,7 +9,7 @@ import torch
 from conftest import StopAfter
 from safetensors.torch import load_file
 
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError

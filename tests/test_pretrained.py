@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.models.release import load_trained_on
 from galaxycgan.resources import PRETRAINED_FOLDER, gan_directory
 

@@ -11,8 +11,8 @@ import types
 import numpy as np
 import pytest
 
-from galaxycgan.catalogs.sound_store import store_problems
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.integrity import store_problems
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError

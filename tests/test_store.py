@@ -16,9 +16,9 @@ from astropy.table import QTable
 from conftest import flip_byte
 
 from galaxycgan.catalogs.formats import hdf5
-from galaxycgan.catalogs.sound_store import store_problems
-from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, find_store, split_of
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.integrity import store_problems
+from galaxycgan.catalogs.store.store import GalaxyStore, StoreHeader, find_store, split_of
+from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError
 
 HEADER = StoreHeader(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from galaxycgan.catalogs.portion import portion
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
+from galaxycgan.catalogs.store.training_subset import portion
 from galaxycgan.config import Study, Submit, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError

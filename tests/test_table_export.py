@@ -17,8 +17,8 @@ from galaxycgan.catalogs.export.read import read_catalog
 from galaxycgan.catalogs.export.tables import write_table
 from galaxycgan.catalogs.schema.columns import AB_MAGNITUDE, DEX_SOLAR_MASS
 from galaxycgan.catalogs.schema.values import PlainColumn
-from galaxycgan.catalogs.store import GalaxyStore, StoreHeader, split_of
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.store import GalaxyStore, StoreHeader, split_of
+from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError
 
 FIRST_ID = 43_150_000_000_000_001

@@ -17,7 +17,7 @@ import torch
 from astropy.io import fits
 from conftest import StopAfter, assert_same_weights, held_by_another, train_with_stops
 
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError

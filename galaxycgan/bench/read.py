@@ -5,7 +5,7 @@ import numpy as np
 
 from galaxycgan.bench.survey import convert_words, write_survey
 from galaxycgan.bench.timing import run_command, timed
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.images.bands import parse_bands
 
 GOAL = 0.8

@@ -199,11 +199,6 @@ def is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-def has_noise(request):
-    """Tell whether a catalog's `images` hold noise, of the request in its provenance; galaxies alone are images too."""
-    return (request.get("recipe") or {}).get("noise") != "none" and request.get("images") != "noiseless"
-
-
 def noise_sigma(text):
     """Return the sky noise that a request names: nJy per pixel, tuple with one value for each band or one for all.
 

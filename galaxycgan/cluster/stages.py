@@ -208,7 +208,7 @@ def find_stores(stage, options):
     empty = [name for name in INPUTS[stage] if name in STORES and not getattr(options, name)]
     if not empty:
         return options
-    from galaxycgan.catalogs.store import find_store
+    from galaxycgan.catalogs.store.store import find_store
 
     return dataclasses.replace(options, **{name: str(find_store("", f"--{name}")) for name in empty})
 

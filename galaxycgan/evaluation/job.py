@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.expression import fulfilled
-from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.catalogs.store.conditions import fulfilled
+from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import goals, metrics, page, pictures
 from galaxycgan.evaluation.classification import NORMAL_95

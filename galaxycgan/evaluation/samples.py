@@ -5,8 +5,8 @@ import dataclasses
 
 import numpy as np
 
-from galaxycgan.catalogs.portion import PORTION, TRAIN, portion
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
+from galaxycgan.catalogs.store.training_subset import PORTION, TRAIN, portion
 from galaxycgan.errors import UserError
 from galaxycgan.files import read_json
 from galaxycgan.models.conditioning import spread

@@ -14,8 +14,8 @@ from scipy.spatial import cKDTree
 
 from galaxycgan.catalogs.export.export import FITS_SUFFIXES
 from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
-from galaxycgan.catalogs.recipes import has_noise
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.noise_recipe import has_noise
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import sha256_file
 from galaxycgan.models.conditioning import Conditioning, can_be_labels

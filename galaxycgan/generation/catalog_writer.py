@@ -4,8 +4,8 @@ import hashlib
 
 import numpy as np
 
-from galaxycgan.catalogs.header import NO_SPLIT
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.splits import NO_SPLIT
+from galaxycgan.catalogs.store.writer import StoreWriter
 
 TABLE, TABLE_META = "catalog", "catalog.__table_column_meta__"
 

@@ -11,9 +11,9 @@ from galaxycgan import __version__
 from galaxycgan.catalogs.export.export import ascii_text
 from galaxycgan.catalogs.formats.fits import add_cards
 from galaxycgan.catalogs.formats.suffixes import check_suffix
-from galaxycgan.catalogs.portion import TEST, TRAIN, VALIDATION
-from galaxycgan.catalogs.recipes import has_noise
-from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.catalogs.store.noise_recipe import has_noise
+from galaxycgan.catalogs.store.store import GalaxyStore, find_store
+from galaxycgan.catalogs.store.training_subset import TEST, TRAIN, VALIDATION
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, sha256_file
 from galaxycgan.models.device import choose_device, set_threads

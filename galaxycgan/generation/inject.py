@@ -9,9 +9,9 @@ from galaxycgan.catalogs.export.export import ascii_text
 from galaxycgan.catalogs.formats.hdf5 import is_hdf5
 from galaxycgan.catalogs.formats.suffixes import check_suffix
 from galaxycgan.catalogs.inputs.survey_table import numbers, read_table, whole_numbers
-from galaxycgan.catalogs.recipes import has_noise
 from galaxycgan.catalogs.schema.columns import illegal
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.noise_recipe import has_noise
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.generation.frame import Frame, aperture_sum, place
 from galaxycgan.generation.truth import write_truth

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from galaxycgan.catalogs.export.export import write_fits
 from galaxycgan.catalogs.export.fits_ahead import pixels_ahead
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.checks import check_part
 from galaxycgan.errors import UserError
 from galaxycgan.files import hold_directory

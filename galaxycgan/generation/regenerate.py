@@ -14,8 +14,8 @@ from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
 from galaxycgan.catalogs.formats.hdf5 import is_hdf5
 from galaxycgan.catalogs.formats.suffixes import check_suffix
 from galaxycgan.catalogs.recipes import noise_sigma
-from galaxycgan.catalogs.store import GalaxyStore
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.store import GalaxyStore
+from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError
 from galaxycgan.files import sha256_file
 from galaxycgan.generation.request import catalog_header, measure_of

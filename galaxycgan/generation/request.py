@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.header import StoreHeader
 from galaxycgan.catalogs.populations import population
 from galaxycgan.catalogs.recipes import noise_sigma, read_recipe
+from galaxycgan.catalogs.store.header import StoreHeader
 from galaxycgan.errors import UserError
 from galaxycgan.files import sha256_file
 from galaxycgan.generation.measurement import Measurement

@@ -3,9 +3,10 @@
 import numpy as np
 from astropy.table import QTable
 
-from galaxycgan.catalogs.export.fits_table import PLACES, file_in_memory
+from galaxycgan.catalogs.export.fits_table import PLACES
 from galaxycgan.catalogs.formats.fits import MOST_COLUMNS
 from galaxycgan.catalogs.schema.columns import describe
+from galaxycgan.catalogs.store.table_width import file_in_memory
 from galaxycgan.errors import UserError
 
 

@@ -6,9 +6,9 @@ import socket
 
 import numpy as np
 
-from galaxycgan.catalogs.checked import CheckedImages
-from galaxycgan.catalogs.sound_store import table_problems
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.checksums import CheckedImages
+from galaxycgan.catalogs.store.integrity import table_problems
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import fsync, make_directory, read_json, write_json
 from galaxycgan.generation.catalog_writer import TABLE, CatalogWriter

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from galaxycgan.catalogs.portion import NO_FOLD, check_portion, use_portion
-from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.catalogs.store.store import GalaxyStore, find_store
+from galaxycgan.catalogs.store.training_subset import NO_FOLD, check_portion, use_portion
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classification import choose_threshold, scores
 from galaxycgan.evaluation.classifier_report import PICTURES, REPORT, write_report

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import torch
 
-from galaxycgan.catalogs.expression import evaluate, fulfilled, incomplete
 from galaxycgan.catalogs.populations import Recipe, draw_labels
-from galaxycgan.catalogs.portion import TEST, TRAIN, VALIDATION
+from galaxycgan.catalogs.store.conditions import evaluate, fulfilled, incomplete
+from galaxycgan.catalogs.store.training_subset import TEST, TRAIN, VALIDATION
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.evaluation.features import FeatureSpace
 from galaxycgan.models.conditioning import spread

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from galaxycgan.catalogs.portion import use_portion
-from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.catalogs.store.store import GalaxyStore, find_store
+from galaxycgan.catalogs.store.training_subset import use_portion
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path, hold_directory, keep_records, make_directory, read_json, write_json
 from galaxycgan.models.device import (

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from galaxycgan.catalogs.portion import TRAIN
 from galaxycgan.catalogs.schema.columns import is_measured
+from galaxycgan.catalogs.store.training_subset import TRAIN
 from galaxycgan.errors import UserError
 from galaxycgan.models.conditioning import Conditioning, spread
 from galaxycgan.training.noise import sky_left

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.portion import portion
-from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.catalogs.store.store import GalaxyStore, find_store
+from galaxycgan.catalogs.store.training_subset import portion
 from galaxycgan.checks import check_given, check_part
 from galaxycgan.config import TrainClassifier, TrainGan
 from galaxycgan.config.classifier import AUGMENT, STUDY_TEST

@@ -5,7 +5,7 @@ from astropy.io import fits
 
 from galaxycgan.catalogs.formats.fits import list_hdus
 from galaxycgan.catalogs.formats.hdf5 import chunks_of
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import first_few
 
 

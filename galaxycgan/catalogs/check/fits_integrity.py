@@ -5,7 +5,7 @@ from astropy.io import fits
 
 from galaxycgan.catalogs.export.export import image_file
 from galaxycgan.catalogs.formats.fits import READ_BYTES, list_hdus
-from galaxycgan.catalogs.sound_store import not_finite
+from galaxycgan.catalogs.store.integrity import not_finite
 from galaxycgan.errors import UserError, first_few
 
 #: Where images are: HDUs of their own, or columns of the table.

@@ -3,9 +3,9 @@
 import numpy as np
 
 from galaxycgan.catalogs.convert.flux_check import flux_words
-from galaxycgan.catalogs.convert.report import split_lines
 from galaxycgan.catalogs.schema.columns import MISSING_INT
-from galaxycgan.catalogs.store import NO_SPLIT, SPLITS, GalaxyStore, find_store
+from galaxycgan.catalogs.store.splits import split_lines
+from galaxycgan.catalogs.store.store import NO_SPLIT, SPLITS, GalaxyStore, find_store
 
 
 def info(config, context):

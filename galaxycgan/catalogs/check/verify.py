@@ -5,8 +5,8 @@ from pathlib import Path
 from galaxycgan.catalogs.check.differences import fits_differences, store_differences
 from galaxycgan.catalogs.check.fits_integrity import fits_problems
 from galaxycgan.catalogs.formats.hdf5 import is_hdf5
-from galaxycgan.catalogs.sound_store import store_problems
-from galaxycgan.catalogs.store import find_store
+from galaxycgan.catalogs.store.integrity import store_problems
+from galaxycgan.catalogs.store.store import find_store
 from galaxycgan.errors import UserError
 
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from galaxycgan.catalogs.formats.suffixes import check_store_suffix
-from galaxycgan.catalogs.header import StoreHeader
 from galaxycgan.catalogs.inputs.survey_table import parse_columns
+from galaxycgan.catalogs.store.header import StoreHeader
 from galaxycgan.errors import UserError
 from galaxycgan.images.bands import filter_names, parse_bands
 from galaxycgan.images.stretch import PixelScheme

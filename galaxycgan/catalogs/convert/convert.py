@@ -10,15 +10,16 @@ import numpy as np
 from galaxycgan.catalogs.convert.choices import Plan, check_options
 from galaxycgan.catalogs.convert.flux_check import FluxSample, check_fluxes
 from galaxycgan.catalogs.convert.matching import ROW_FATES, match, nearest_image, with_match
-from galaxycgan.catalogs.convert.report import in_words, make_report, sep_report, split_report
-from galaxycgan.catalogs.export.fits_table import check_width
+from galaxycgan.catalogs.convert.report import in_words, make_report, sep_report
 from galaxycgan.catalogs.inputs.cutouts import Cutouts
 from galaxycgan.catalogs.inputs.objects import find_objects
 from galaxycgan.catalogs.inputs.open_cutouts import open_source
 from galaxycgan.catalogs.inputs.survey_table import KEYS, numbers, read_table, require
 from galaxycgan.catalogs.schema.columns import describe, free_name
-from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, split_of
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.splits import split_report
+from galaxycgan.catalogs.store.store import NO_SPLIT, GalaxyStore, split_of
+from galaxycgan.catalogs.store.table_width import check_width
+from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import file_record
 from galaxycgan.provenance import tool_stamp

@@ -1,16 +1,14 @@
 """What became of every row and every image of a conversion, as JSON and in words. Knows no file."""
 
 import numpy as np
-from scipy.special import kolmogorov
 
 from galaxycgan.catalogs.convert.flux_check import flux_words
 from galaxycgan.catalogs.convert.matching import IMAGE_FATES, ROW_FATES
-from galaxycgan.catalogs.header import SPLITS
+from galaxycgan.catalogs.store.splits import split_lines
 from galaxycgan.errors import first_few
 
 #: So many ids of each kind go into the report.
 LISTED_IDS = 1000
-QUANTILES = (0.05, 0.5, 0.95)
 
 
 def make_report(matching, ids, n_rows, bad, incomplete):
@@ -43,45 +41,6 @@ def make_report(matching, ids, n_rows, bad, incomplete):
         "images with several selected rows": matching.ambiguous,
         "HSC_ids": {fate: np.sort(values)[:LISTED_IDS].tolist() for fate, values in lists.items() if len(values)},
     }
-
-
-def split_report(split, labels):
-    """Say how alike the splits are: quantiles of each label, and a Kolmogorov-Smirnov test against train.
-
-    Parameters
-    ----------
-    split : int8 array [n]
-    labels : dict
-        {name: float64 array [n]}.
-
-    Returns
-    -------
-    dict
-        {split: {'n', label: {'quantiles': [5%, 50%, 95%], 'ks_p': p-value or None}}}; a p-value below 0.001 or so says
-        that the split is not a fair sample (or that its galaxies are not independent, as in clusters).
-    """
-    members = {name: split == value for name, value in SPLITS.items()}
-    found = {name: {"n": int(which.sum())} for name, which in members.items()}
-    for label, values in labels.items():
-        good = {name: values[which & np.isfinite(values)] for name, which in members.items()}
-        for name, some in good.items():
-            quantiles = [float(value) for value in np.quantile(some, QUANTILES)] if len(some) else None
-            p_value = None if name == "train" else _ks_p(good["train"], some)
-            found[name][label] = {"quantiles": quantiles, "ks_p": p_value}
-    return found
-
-
-def _ks_p(a, b):
-    """Return the p-value of the two-sample Kolmogorov-Smirnov test, in the limit of many; None for fewer than 2.
-
-    scipy.stats has the same and takes longer to import than a survey of 10,000 galaxies to convert.
-    """
-    if min(len(a), len(b)) < 2:
-        return None
-    both = np.concatenate([a, b])
-    shares = [np.searchsorted(np.sort(one), both, side="right") / len(one) for one in (a, b)]
-    distance = np.abs(shares[0] - shares[1]).max()
-    return float(kolmogorov(distance * np.sqrt(len(a) * len(b) / len(both))))
 
 
 def sep_report(sep):
@@ -150,31 +109,3 @@ def in_words(report, config, names):
 def _counts(counts, texts, always):
     """Return a line for each count; of those after the first `always`, only where there are any."""
     return [f"  {counts[fate]:,} {text}" for k, (fate, text) in enumerate(texts.items()) if counts[fate] or k < always]
-
-
-def split_lines(splits):
-    """Return a line for each split and label: are the split's galaxies like those it is trained on?
-
-    Parameters
-    ----------
-    splits : dict or None
-        As `split_report` returns it; a store of an older galaxycgan has counts only, which are left out.
-
-    Returns
-    -------
-    list of str
-    """
-    lines = [f"  {'split':<8}{'n':>10}  {'label':<16}{'5%':>12}{'median':>12}{'95%':>12}{'p, like train':>15}"]
-    for split in SPLITS:
-        facts = (splits or {}).get(split)
-        for label, values in facts.items() if isinstance(facts, dict) else ():
-            if label != "n":
-                numbers = "".join(f"{_number(value, '.5g'):>12}" for value in values["quantiles"] or [None] * 3)
-                head = f"  {split:<8}{facts['n']:>10,}  {label:<16}"
-                lines.append(f"{head}{numbers}{_number(values['ks_p'], '.2g'):>15}")
-    return lines if len(lines) > 1 else []
-
-
-def _number(value, style):
-    """Write a number that may be missing."""
-    return "-" if value is None else format(value, style)

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 from astropy.table import QTable
 
-from galaxycgan.catalogs.checked import CheckedImages
-from galaxycgan.catalogs.convert.report import split_lines
 from galaxycgan.catalogs.derive.merge_order import Plan
-from galaxycgan.catalogs.derived import derived_header, derived_provenance, is_made, open_sound, store_record
-from galaxycgan.catalogs.export.fits_table import check_width
 from galaxycgan.catalogs.formats.suffixes import check_store_suffix
 from galaxycgan.catalogs.schema.columns import free_name
 from galaxycgan.catalogs.schema.values import PlainColumn, stack
-from galaxycgan.catalogs.store import PIECE_BYTES, GalaxyStore
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.checksums import CheckedImages
+from galaxycgan.catalogs.store.derived import derived_header, derived_provenance, is_made, open_sound, store_record
+from galaxycgan.catalogs.store.splits import split_lines
+from galaxycgan.catalogs.store.store import PIECE_BYTES, GalaxyStore
+from galaxycgan.catalogs.store.table_width import check_width
+from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 
 #: What has to be the same in all stores, and what to do where it is not.

@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 
-from galaxycgan.catalogs.recipes import has_noise
 from galaxycgan.catalogs.schema.values import PlainColumn
+from galaxycgan.catalogs.store.noise_recipe import has_noise
 from galaxycgan.errors import UserError, first_few
 
 

@@ -6,21 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.convert.report import split_lines
-from galaxycgan.catalogs.derived import (
-    derived_header,
-    derived_provenance,
-    is_made,
-    open_sound,
-    store_record,
-)
-from galaxycgan.catalogs.expression import evaluate
 from galaxycgan.catalogs.formats.npy import NpyFile, check_file
 from galaxycgan.catalogs.formats.suffixes import check_store_suffix
 from galaxycgan.catalogs.inputs.raw_tables import GZIP_ERRORS, GZIP_MAGIC, read_raw
 from galaxycgan.catalogs.inputs.survey_table import whole_numbers
-from galaxycgan.catalogs.store import SPLITS, GalaxyStore
-from galaxycgan.catalogs.writer import StoreWriter
+from galaxycgan.catalogs.store.conditions import evaluate
+from galaxycgan.catalogs.store.derived import derived_header, derived_provenance, is_made, open_sound, store_record
+from galaxycgan.catalogs.store.splits import split_lines
+from galaxycgan.catalogs.store.store import SPLITS, GalaxyStore
+from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files import file_record
 from galaxycgan.randomness import generator

@@ -12,13 +12,13 @@ import numpy as np
 from astropy.io import fits
 
 from galaxycgan import __version__
-from galaxycgan.catalogs.checked import CheckedImages
-from galaxycgan.catalogs.derived import open_sound
 from galaxycgan.catalogs.export.fits_table import ascii_text, catalog_hdu
 from galaxycgan.catalogs.export.tables import without_reports, write_table
 from galaxycgan.catalogs.formats.fits import image_header, primary_header, table_bytes, table_header, write_hdu
 from galaxycgan.catalogs.formats.suffixes import FITS_SUFFIXES, TABLE_SUFFIXES, check_suffix
-from galaxycgan.catalogs.store import GalaxyStore, find_store
+from galaxycgan.catalogs.store.checksums import CheckedImages
+from galaxycgan.catalogs.store.derived import open_sound
+from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY

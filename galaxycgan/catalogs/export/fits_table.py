@@ -1,19 +1,15 @@
 """The CATALOG table of a FITS catalog, streamed from the store: memory stays small however many rows it has."""
 
-import contextlib
-import io
 import re
 
-import h5py
 import numpy as np
-from astropy.table import QTable
 
 from galaxycgan.catalogs.formats.fits import MOST_COLUMNS, NO_FLAG, column_names, pack_column, table_header
-from galaxycgan.catalogs.schema.columns import HDF5_VERSIONS, MASK, MISSING_INT, describe
+from galaxycgan.catalogs.schema.columns import MASK, MISSING_INT, describe
 from galaxycgan.catalogs.schema.values import meaning
+from galaxycgan.catalogs.store.table_width import TABLE, one_row
 from galaxycgan.errors import UserError
 
-TABLE, TABLE_META = "catalog", "catalog.__table_column_meta__"
 #: Of rows that are turned at once.
 PIECE_BYTES = 1 << 20
 #: Columns that tell where an image is when images are in files of their own.
@@ -45,46 +41,6 @@ def ascii_text(value):
     return re.sub("[^ -~]", "?", " ".join(value.split())) if isinstance(value, str) else value
 
 
-@contextlib.contextmanager
-def file_in_memory(path):
-    """Open an HDF5 file in memory for a table, of the version that a store has: older ones have less room for columns.
-
-    Parameters
-    ----------
-    path : str or Path
-        Of the table, for the message where its columns are too many.
-    """
-    with h5py.File(io.BytesIO(), "w", libver=HDF5_VERSIONS) as file:
-        try:
-            yield file
-        except ValueError as error:
-            if "object header message is too large" not in str(error):
-                raise
-            raise UserError(
-                f"{path}: more columns than a store's table has room for: HDF5 gives names and types 64 kB, which is"
-                " 1,000 to 2,000 columns by the length of the names; leave out those that you don't need"
-            ) from None
-
-
-def check_width(table, path):
-    """Refuse a table with more columns than a store holds, before its images are written, which takes long.
-
-    Parameters
-    ----------
-    table : QTable [n]
-    path : str or Path
-        For the message.
-    """
-    fields = []
-    for name in table.colnames:
-        column = table[name]
-        fields.append((name, "S1" if column.dtype.kind == "U" else column.dtype))
-        if np.any(getattr(column, "mask", False)):
-            fields.append((name + MASK, bool))
-    with file_in_memory(path) as file:
-        file.create_dataset(TABLE, (1,), np.dtype(fields))
-
-
 class _Packer:
     """Turns rows of a store's table into rows of a FITS table."""
 
@@ -97,7 +53,7 @@ class _Packer:
                 f"{store.path}: {count:,} columns, but a FITS table has {MOST_COLUMNS} at most; galaxycgan export"
                 f" {store.path} --to NAME.vot writes them as VOTable; also .ecsv, .parquet and .csv"
             )
-        example, self.text, self.cards, fields = _one_row(store), {}, [], []
+        example, self.text, self.cards, fields = one_row(store), {}, [], []
         with store.open() as file:
             types = file[TABLE].dtype
         titles = column_names([*store.columns, *places])
@@ -160,15 +116,6 @@ class _Packer:
         for name, images in zip(self.stamps, stamps, strict=True):
             rows[f"{name} [pixels]"] = images
         return rows
-
-
-def _one_row(store):
-    """Return the first row of a store's table, for units and descriptions: QTable [1]."""
-    with store.open() as source, file_in_memory(store.path) as copy:
-        copy[TABLE] = source[TABLE][:1]
-        if TABLE_META in source:
-            copy[TABLE_META] = source[TABLE_META][()]
-        return QTable.read(copy, format="hdf5", path=TABLE, character_as_bytes=False)
 
 
 def _meaning(values, about):

@@ -16,7 +16,7 @@ from galaxycgan.catalogs.formats.suffixes import TABLE_SUFFIXES
 from galaxycgan.catalogs.formats.votable import binary2, votable_text
 from galaxycgan.catalogs.schema.columns import describe
 from galaxycgan.catalogs.schema.values import PlainColumn, meaning, unit_meant
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path
 

@@ -4,9 +4,9 @@ import hashlib
 
 import numpy as np
 
-from galaxycgan.catalogs.checked import CheckedImages
 from galaxycgan.catalogs.formats.hdf5 import chunks_of
-from galaxycgan.catalogs.store import NO_SPLIT, GalaxyStore, split_of
+from galaxycgan.catalogs.store.checksums import CheckedImages
+from galaxycgan.catalogs.store.store import NO_SPLIT, GalaxyStore, split_of
 from galaxycgan.errors import first_few
 
 

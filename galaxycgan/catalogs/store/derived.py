@@ -5,13 +5,12 @@ import dataclasses
 import numpy as np
 
 from galaxycgan import __version__
-from galaxycgan.catalogs.checked import damaged
-from galaxycgan.catalogs.convert.report import split_report
-from galaxycgan.catalogs.header import NO_SPLIT
 from galaxycgan.catalogs.schema.columns import LEGAL_LABELS
 from galaxycgan.catalogs.schema.values import PlainColumn
-from galaxycgan.catalogs.sound_store import table_problems
-from galaxycgan.catalogs.store import GalaxyStore
+from galaxycgan.catalogs.store.checksums import damaged
+from galaxycgan.catalogs.store.integrity import table_problems
+from galaxycgan.catalogs.store.splits import NO_SPLIT, split_report
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.provenance import tool_stamp
 

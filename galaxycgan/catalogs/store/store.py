@@ -29,9 +29,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from galaxycgan.catalogs.header import NO_SPLIT, SPLITS, StoreHeader, split_of
 from galaxycgan.catalogs.rows import read_rows
 from galaxycgan.catalogs.schema.columns import MASK, MISSING_INT, SCHEMA, SCHEMA_VERSION
+from galaxycgan.catalogs.store.header import StoreHeader
+from galaxycgan.catalogs.store.splits import NO_SPLIT, SPLITS, split_of
 from galaxycgan.errors import UserError, first_few
 
 __all__ = ["NO_SPLIT", "SPLITS", "GalaxyStore", "StoreHeader", "find_store", "split_of"]

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 from astropy.units import Quantity
 
-from galaxycgan.catalogs.header import NO_SPLIT, split_of
 from galaxycgan.catalogs.schema.columns import HDF5_VERSIONS, SCHEMA, SCHEMA_VERSION
+from galaxycgan.catalogs.store.splits import NO_SPLIT, split_of
 from galaxycgan.catalogs.streaming import Flusher
 from galaxycgan.errors import UserError
 from galaxycgan.files import atomic_path

@@ -6,7 +6,7 @@ by id alone: the same galaxies whatever is added to the store.
 
 import numpy as np
 
-from galaxycgan.catalogs.store import NO_SPLIT, SPLITS, split_of
+from galaxycgan.catalogs.store.store import NO_SPLIT, SPLITS, split_of
 from galaxycgan.errors import UserError
 
 TRAIN, VALIDATION, TEST = SPLITS["train"], SPLITS["val"], SPLITS["test"]

@@ -1,14 +1,8 @@
 """What holds for all galaxies of a store, and how ids are split into training, validation and test. Knows no file."""
 
 import dataclasses
-import hashlib
-
-import numpy as np
 
 from galaxycgan import __version__
-
-SPLITS = {"train": 0, "val": 1, "test": 2}
-NO_SPLIT = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,31 +45,3 @@ class StoreHeader:
     def __post_init__(self):
         if not self.psf_fwhm_arcsec:
             object.__setattr__(self, "psf_fwhm_arcsec", (float("nan"),) * len(self.bands))
-
-
-def split_of(ids, salt="galaxycgan-1", fractions=(0.8, 0.1, 0.1)):
-    """Return the split of each id: a hash of the id alone, so that it stays when data are added.
-
-    Parameters
-    ----------
-    ids : int64 array [n]
-    salt : str
-        Another salt gives another, independent split.
-    fractions : tuple of float
-        Shares of train, validation and test.
-
-    Returns
-    -------
-    int8 array [n]
-        0 train, 1 validation, 2 test.
-    """
-    words = np.ascontiguousarray(ids, dtype="<i8").tobytes()
-    base = hashlib.blake2b(salt.encode(), digest_size=8)
-    digests = bytearray(len(words))
-    for start in range(0, len(words), 8):
-        one = base.copy()
-        one.update(words[start : start + 8])
-        digests[start : start + 8] = one.digest()
-    uniform = np.frombuffer(digests, "<u8") / 2.0**64
-    edges = [fractions[0], fractions[0] + fractions[1]]
-    return np.searchsorted(edges, uniform, side="right").astype(np.int8)
