@@ -15,12 +15,13 @@ from galaxycgan.catalogs.store.training_subset import portion
 from galaxycgan.config import Evaluate, Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation import features, goals, job, metrics, plots
-from galaxycgan.evaluation.job import evaluate
+from galaxycgan.evaluation import evaluate as stage
+from galaxycgan.evaluation import features, goals, metrics, plots
+from galaxycgan.evaluation.comparison_sets import Samples
+from galaxycgan.evaluation.evaluate import evaluate
 from galaxycgan.evaluation.judge import Galaxies, Judgement, Sets, _some
 from galaxycgan.evaluation.quick import QuickMetrics, quick_metrics
 from galaxycgan.evaluation.response import responses
-from galaxycgan.evaluation.samples import Samples
 from galaxycgan.evaluation.subject import GeneratorSubject
 from galaxycgan.files import read_json
 from galaxycgan.generation.job import generate
@@ -266,7 +267,7 @@ def test_evaluate_writes_metrics_and_pictures(gan, survey_store, tmp_path):
 def test_metrics_json_keeps_its_documented_schema(gan, survey_store, tmp_path):
     evaluate(Evaluate(real=str(survey_store), gan=str(gan), out=str(tmp_path), quick=True, overwrite=True), Context())
     report = read_json(tmp_path / "metrics.json")
-    documented = re.findall(r"^    ([a-z_, ]+?)  +\S", job.__doc__, flags=re.MULTILINE)
+    documented = re.findall(r"^    ([a-z_, ]+?)  +\S", evaluate.__doc__, flags=re.MULTILINE)
     keys = {name for line in documented for name in line.split(", ")}
     assert set(report) == keys
     assert (report["schema"], report["schema_version"]) == ("galaxycgan-evaluation", 2)
@@ -486,7 +487,7 @@ def test_classifiers_are_compared_where_both_kinds_are_there(gan, survey_store, 
         options = Evaluate(real=str(survey_store), gan=str(gan), out=str(tmp_path), classifier=True, target=target)
         with GalaxyStore(survey_store) as store:
             subject = GeneratorSubject(str(gan), torch.device("cpu"))
-            evaluation = job.Evaluation(options, Context(), subject, store, 1)
+            evaluation = stage.Evaluation(options, Context(), subject, store, 1)
         # On the target's edge, where labels that went through float32 would fall to the wrong side.
         labels = np.column_stack([np.full(80, 0.3), np.tile([9.0, np.nextafter(9, 10)], 40)])
         evaluation.labels = evaluation.asked = labels
@@ -498,7 +499,7 @@ def test_classifiers_are_compared_where_both_kinds_are_there(gan, survey_store, 
         return evaluation._teach(), evaluation.judgement
 
     name = "train_on_synthetic_test_on_real"
-    monkeypatch.setattr(job, name, answer)
+    monkeypatch.setattr(stage, name, answer)
     found, judgement = judged("log_mass > 9")
     assert found == {"target": "log_mass > 9", "auc_real": 1.0, "auc_synthetic": 0.8, "n": 80}
     record = judgement.metrics[name]

@@ -30,7 +30,7 @@ COMMANDS = {
     "train_classifier": (TrainClassifier, "galaxycgan.training.classifier:train_classifier"),
     "study": (Study, "galaxycgan.training.study:study"),
     "classify": (Classify, "galaxycgan.generation.classify:classify"),
-    "evaluate": (Evaluate, "galaxycgan.evaluation.job:evaluate"),
+    "evaluate": (Evaluate, "galaxycgan.evaluation.evaluate:evaluate"),
     "compare": (Compare, "galaxycgan.evaluation.compare:compare_runs"),
     "bench": (Bench, "galaxycgan.bench.bench:bench"),
     "status": (Status, "galaxycgan.cluster.status:status"),

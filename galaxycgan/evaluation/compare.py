@@ -6,7 +6,7 @@ from pathlib import Path
 
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.evaluation import curves, goals, page
-from galaxycgan.evaluation.job import METRICS_FILE, SCHEMA, SCHEMA_VERSION
+from galaxycgan.evaluation.evaluate import METRICS_FILE, SCHEMA, SCHEMA_VERSION
 from galaxycgan.evaluation.pictures import GALLERY, GRID
 from galaxycgan.files import read_json, write_text
 

@@ -30,10 +30,10 @@ from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import goals, metrics, page, pictures
 from galaxycgan.evaluation.classification import NORMAL_95
+from galaxycgan.evaluation.comparison_sets import Samples
 from galaxycgan.evaluation.judge import Galaxies, Sets, judge
 from galaxycgan.evaluation.resampling import DRAWS, FEW_DRAWS, record
 from galaxycgan.evaluation.response import FEW_LATENTS, LATENTS, responses, summary
-from galaxycgan.evaluation.samples import Samples
 from galaxycgan.evaluation.style import pixels_in
 from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
 from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
