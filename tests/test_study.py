@@ -12,8 +12,8 @@ from galaxycgan.catalogs.store.training_subset import portion
 from galaxycgan.config import Study, Submit, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
+from galaxycgan.evaluation.classifiers.paired_bootstrap import Judged, PairedBootstrap, summarise, verdict, widening
 from galaxycgan.evaluation.study_report import text_table
-from galaxycgan.evaluation.study_table import Judged, PairedBootstrap, summarise, verdict, widening
 from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.files import read_json
 from galaxycgan.submit import submit

@@ -9,7 +9,7 @@ import numpy as np
 
 from galaxycgan.catalogs.schema.columns import MISSING_INT
 from galaxycgan.evaluation import page, plots
-from galaxycgan.evaluation.classification import BINS, curves, reliability
+from galaxycgan.evaluation.classifiers.scores import BINS, curves, reliability
 from galaxycgan.evaluation.style import OTHER, REAL, SYNTHETIC, WIDTH_INCH, save_figure, style
 from galaxycgan.files import write_text
 
@@ -157,7 +157,7 @@ def overview(path, wanted, probability, found, history, prior):
         PNG to write.
     wanted, probability : array [n]
     found : dict
-        Of `galaxycgan.evaluation.classification.scores`.
+        Of `galaxycgan.evaluation.classifiers.scores.scores`.
     history : list of dict
         train_loss, val_loss by epoch.
     prior : float

@@ -29,7 +29,7 @@ from galaxycgan.catalogs.store.conditions import fulfilled
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import goals, metrics, page, pictures
-from galaxycgan.evaluation.classification import NORMAL_95
+from galaxycgan.evaluation.classifiers.scores import NORMAL_95
 from galaxycgan.evaluation.comparison_sets import Samples
 from galaxycgan.evaluation.judge import Galaxies, Sets, judge
 from galaxycgan.evaluation.resampling import DRAWS, FEW_DRAWS, record

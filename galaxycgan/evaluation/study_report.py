@@ -7,7 +7,7 @@ import numpy as np
 
 from galaxycgan.config.classifier import SYNTHETIC_BESIDE
 from galaxycgan.evaluation import page
-from galaxycgan.evaluation.study_table import SMALL, WIDEST
+from galaxycgan.evaluation.classifiers.paired_bootstrap import SMALL, WIDEST
 from galaxycgan.evaluation.style import SERIES, WIDTH_INCH, save_figure, style
 from galaxycgan.files import write_text
 
@@ -135,7 +135,7 @@ def draw(path, rows, baseline):
     path : Path
         PNG to write.
     rows : list of dict
-        Of `galaxycgan.evaluation.study_table.summarise`.
+        Of `galaxycgan.evaluation.classifiers.paired_bootstrap.summarise`.
     baseline : str
     """
     plt = style()

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from galaxycgan.evaluation.classification import interval, roc_auc, weights
+from galaxycgan.evaluation.classifiers.scores import interval, roc_auc, weights
 from galaxycgan.models.classifier import Classifier
 from galaxycgan.models.classifier_learning import learn_epoch, logits
 from galaxycgan.models.device import choose_precision

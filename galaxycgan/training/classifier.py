@@ -8,7 +8,7 @@ metrics.json, schema version 1::
     target, preset, epochs, best_epoch
     galaxies                   split -> number; synthetic_per_epoch
     calibration                shift, temperature of the logits; threshold and the rule it was chosen by
-    validation, test, survey   scores: see `galaxycgan.evaluation.classification.scores`; survey with --test alone
+    validation, test, survey   scores: see `galaxycgan.evaluation.classifiers.scores.scores`; survey with --test alone
     learning                   list of epoch, train_loss, val_loss [nats], lr
 
 predictions.npz holds for each of these sets ``SET_ids``, ``SET_wanted`` and ``SET_probability``.
@@ -23,8 +23,8 @@ import torch
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.catalogs.store.training_subset import NO_FOLD, check_portion, use_portion
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation.classification import choose_threshold, scores
 from galaxycgan.evaluation.classifier_report import PICTURES, REPORT, write_report
+from galaxycgan.evaluation.classifiers.scores import choose_threshold, scores
 from galaxycgan.files import atomic_path, hold_directory, read_json, sha256_file, write_json
 from galaxycgan.models.classifier_learning import logits, temperature_of
 from galaxycgan.models.device import choose_device, reuse_memory, set_threads

@@ -27,9 +27,9 @@ from galaxycgan.checks import check_given, check_part
 from galaxycgan.config import TrainClassifier, TrainGan
 from galaxycgan.config.classifier import AUGMENT, STUDY_TEST
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation.classification import scores
+from galaxycgan.evaluation.classifiers.paired_bootstrap import Judged, PairedBootstrap, summarise
+from galaxycgan.evaluation.classifiers.scores import scores
 from galaxycgan.evaluation.study_report import PLOT, REPORT, TABLE, text_table, write_report
-from galaxycgan.evaluation.study_table import Judged, PairedBootstrap, summarise
 from galaxycgan.files import make_directory, read_json, write_json, write_text
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.classifier import PREDICTIONS, train_classifier

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from scipy.special import stdtrit
 
-from galaxycgan.evaluation.classification import INTERVAL, LARGEST_PIECE, NORMAL_95, interval, roc_auc, weights
+from galaxycgan.evaluation.classifiers.scores import INTERVAL, LARGEST_PIECE, NORMAL_95, interval, roc_auc, weights
 
 DRAWS = 1000
 #: An interval that holds 0 and is wider than this leaves it open which way is better.

@@ -1,0 +1,1 @@
+"""Scores of a classifier, and paired comparisons of several."""
