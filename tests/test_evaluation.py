@@ -16,9 +16,10 @@ from galaxycgan.config import Evaluate, Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import evaluate as stage
-from galaxycgan.evaluation import features, goals, metrics, plots
+from galaxycgan.evaluation import features, goals, metrics
 from galaxycgan.evaluation.comparison_sets import Samples
 from galaxycgan.evaluation.evaluate import evaluate
+from galaxycgan.evaluation.figures import galaxy_pictures
 from galaxycgan.evaluation.judge import Galaxies, Judgement, Sets, _some
 from galaxycgan.evaluation.quick import QuickMetrics, quick_metrics
 from galaxycgan.evaluation.response import responses
@@ -562,7 +563,9 @@ def test_compare_puts_runs_side_by_side_and_marks_the_best(gan, survey_store, tm
     assert re.search(r"^w1.mean +\d\.\d+.+(met|missed|undecided)", said, flags=re.MULTILINE) and "*" in said
     # Without pictures of their own the page has the plot alone; with them they stand below each other, named.
     assert (tmp_path / "c.html").read_text().count("data:image/png") == 1
-    plots.gallery(tmp_path / "b/evaluation/grid.png", [np.zeros((2, 8, 8, 3), np.uint8)], ["z = 0.1"], ["8", "9"])
+    galaxy_pictures.gallery(
+        tmp_path / "b/evaluation/grid.png", [np.zeros((2, 8, 8, 3), np.uint8)], ["z = 0.1"], ["8", "9"]
+    )
     code, _, error = command("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c.html", "--overwrite")
     page = (tmp_path / "c.html").read_text()
     assert code == 0 and page.count("data:image/png") == 2 and "<h3>b</h3>" in page and "<h3>a</h3>" not in page, error

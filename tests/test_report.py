@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from galaxycgan.evaluation import page
+from galaxycgan.evaluation.figures.galaxy_pictures import colour, gallery
 from galaxycgan.evaluation.pictures import Picture
-from galaxycgan.evaluation.plots import colour, gallery
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt-get install chromium")

@@ -8,9 +8,10 @@ import statistics
 import numpy as np
 
 from galaxycgan.catalogs.schema.columns import MISSING_INT
-from galaxycgan.evaluation import page, plots
+from galaxycgan.evaluation import page
 from galaxycgan.evaluation.classifiers.scores import BINS, curves, reliability
-from galaxycgan.evaluation.style import OTHER, REAL, SYNTHETIC, WIDTH_INCH, save_figure, style
+from galaxycgan.evaluation.figures import galaxy_pictures
+from galaxycgan.evaluation.figures.style import OTHER, REAL, SYNTHETIC, WIDTH_INCH, save_figure, style
 from galaxycgan.files import write_text
 
 OVERVIEW, OVERVIEW_SURVEY, MISTAKES, REPORT = "classifier.png", "classifier_survey.png", "mistakes.png", "report.html"
@@ -239,11 +240,11 @@ def _mistakes(run, name, metrics, result, store, sky_rms):
     told = [column for column in store.columns if re.search(rf"\b{re.escape(column)}\b", metrics["target"])]
     told += [column for column in ("photo_z", "log_mass") if column in store.columns and column not in told]
     told = {column: store.column(column)[rows] for column in told if column != store.id_column}
-    pictures = [plots.colour(store.images(rows[which]), sky_rms) for _, which in groups]
+    pictures = [galaxy_pictures.colour(store.images(rows[which]), sky_rms) for _, which in groups]
     titles = [f"p = {p:.2f}" for p in probability[groups[0][1]]] if len(groups) == 1 else ()
     # One lone mistake is drawn no larger than a row of them
     width = WIDTH_INCH * (1 + max(map(len, pictures))) / (1 + SHOWN)
-    plots.gallery(picture, pictures, [title for title, _ in groups], titles, figure_width=width)
+    galaxy_pictures.gallery(picture, pictures, [title for title, _ in groups], titles, figure_width=width)
     head = "".join(f'<th scope="col" class="number">{html.escape(text)}</th>' for text in ("probability", *told))
     body = ""
     for title, which in groups:

@@ -5,8 +5,9 @@ import tempfile
 from pathlib import Path
 
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.evaluation import curves, goals, page
+from galaxycgan.evaluation import goals, page
 from galaxycgan.evaluation.evaluate import METRICS_FILE, SCHEMA, SCHEMA_VERSION
+from galaxycgan.evaluation.figures import plots_of_measurements
 from galaxycgan.evaluation.pictures import GALLERY, GRID
 from galaxycgan.files import read_json, write_text
 
@@ -140,7 +141,7 @@ def write_page(out, names, reports, metrics, folders):
         picture = Path(directory) / "runs.png"
         shown = metrics[:SHOWN]
         values = [[report["metrics"].get(name) for report in reports] for name in shown]
-        curves.bars(picture, names, values, titles[:SHOWN])
+        plots_of_measurements.bars(picture, names, values, titles[:SHOWN])
         data = page.embedded(picture)
     sections = [
         f"<header><h1>Runs compared: {html.escape(first_few(names, 6))}</h1>"

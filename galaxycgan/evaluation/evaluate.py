@@ -31,10 +31,10 @@ from galaxycgan.errors import UserError
 from galaxycgan.evaluation import goals, metrics, page, pictures
 from galaxycgan.evaluation.classifiers.scores import NORMAL_95
 from galaxycgan.evaluation.comparison_sets import Samples
+from galaxycgan.evaluation.figures.style import pixels_in
 from galaxycgan.evaluation.judge import Galaxies, Sets, judge
 from galaxycgan.evaluation.resampling import DRAWS, FEW_DRAWS, record
 from galaxycgan.evaluation.response import FEW_LATENTS, LATENTS, responses, summary
-from galaxycgan.evaluation.style import pixels_in
 from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
 from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.files import make_directory, read_json, read_records, sha256_file, write_json

@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from galaxycgan.evaluation import curves, metrics, plots
+from galaxycgan.evaluation import metrics
+from galaxycgan.evaluation.figures import galaxy_pictures, plots_of_measurements
+from galaxycgan.evaluation.figures.style import SHORT
 from galaxycgan.evaluation.judge import Judgement, Sets
 from galaxycgan.evaluation.response import MASS, REDSHIFT
-from galaxycgan.evaluation.style import SHORT
 from galaxycgan.images.bands import reference_band
 
 #: Files that others look for, too.
@@ -64,7 +65,7 @@ class Scene:
 
     def colour(self, images):
         """Return colour pictures with the one stretch of all."""
-        return plots.colour(images, self.sky_rms)
+        return galaxy_pictures.colour(images, self.sky_rms)
 
 
 def draw(out, scene, check=lambda: None):
@@ -103,7 +104,9 @@ def _gallery(out, scene):
     rows += [("the same,\nnoiseless", clean)] if clean is not None else []
     rows += [("generated,\nanother", more)]
     titles = ["\n".join(_words(scene.subject.columns, row)) for row in asked]
-    plots.gallery(out / GALLERY, [scene.colour(images) for _, images in rows], [name for name, _ in rows], titles)
+    galaxy_pictures.gallery(
+        out / GALLERY, [scene.colour(images) for _, images in rows], [name for name, _ in rows], titles
+    )
     same = "of the same labels" if np.array_equal(theirs, asked) else "of the nearest labels in the catalog"
     return [
         Picture(
@@ -138,7 +141,7 @@ def _grid(out, scene):
         row[painter.conditioning.novelty(request)[1]] = UNSEEN
         rows.append(row)
     names = [f"z = {z:.2f}" for z in redshifts[::-1]], [f"log M* {mass:.1f}" for mass in masses]
-    plots.gallery(out / GRID, rows[::-1], *names)
+    galaxy_pictures.gallery(out / GRID, rows[::-1], *names)
     return [
         Picture(
             GRID,
@@ -163,7 +166,7 @@ def _responses(out, scene):
         if not parts:
             continue
         label = scene.labels[:, columns.index(moved)]
-        curves.response(out / f"{name}.png", parts, label, magnitude, band, moved, still)
+        plots_of_measurements.response(out / f"{name}.png", parts, label, magnitude, band, moved, still)
         caption = (
             "Each line is one latent, without noise; points are real galaxies near the label that is fixed. Slopes: "
         )
@@ -177,7 +180,7 @@ def _responses(out, scene):
 def _distributions(out, scene):
     """Histograms of all measured properties."""
     real, synthetic = (_properties(scene, name) for name in ("real", "synthetic"))
-    curves.distributions(out / "distributions.png", real, synthetic, scene.judgement.metrics)
+    plots_of_measurements.distributions(out / "distributions.png", real, synthetic, scene.judgement.metrics)
     caption = (
         "Grey: real galaxies; orange: generated ones. W1/σ is the distance between the two, in standard deviations of"
         " the real distribution; the floor is that between two sets of real galaxies."
@@ -205,7 +208,7 @@ def _relations(out, scene):
     k = reference_band(scene.bands)
     colour = "-".join(scene.bands[:2])
     relation = (MASS, REDSHIFT) if {MASS, REDSHIFT} <= set(scene.subject.columns) else None
-    curves.counts_and_relations(out / "relations.png", real, synthetic, scene.bands[k], colour, relation)
+    plots_of_measurements.counts_and_relations(out / "relations.png", real, synthetic, scene.bands[k], colour, relation)
     caption = (
         "Left: how many galaxies there are of each magnitude, within 9 px of the centre. Middle: generated (points)"
         " should fill the contours that hold 30, 60 and 90% of the real ones."
@@ -221,7 +224,7 @@ def _planes(out, scene):
     band = scene.bands[reference_band(scene.bands)]
     pairs = [(colours[0], colours[1])] if len(colours) > 1 else [(band, colours[0])] if colours else []
     pairs += [(MASS, "log r50"), (MASS, colours[0])] if MASS in real and colours else [(band, "log r50")]
-    curves.planes(out / "planes.png", pairs, real, synthetic)
+    plots_of_measurements.planes(out / "planes.png", pairs, real, synthetic)
     caption = (
         "Colours, sizes and stellar mass together: generated galaxies (points) should fill the contours of real ones."
     )
@@ -234,7 +237,7 @@ def _power(out, scene):
     for name in ("real", "synthetic"):
         found = scene.judgement.measured[name]
         sets.append({"spectra": found["spectra"], "lags": metrics.noise_lags(found["products"], found["counts"])})
-    curves.power(out / "power.png", *sets, scene.bands, scene.pixel_scale)
+    plots_of_measurements.power(out / "power.png", *sets, scene.bands, scene.pixel_scale)
     caption = (
         "Left: structure by scale, small scales to the right. Middle: generated over real; a line at 0 is ideal. Right:"
         " how alike neighbouring sky pixels are, as warped exposures make them."
@@ -249,10 +252,10 @@ def _neighbours(out, scene):
         return []
     closest = np.argsort(found["distance"]["synthetic"])[:COLUMNS]
     pictures = scene.sets.synthetic.images[closest], scene.sets.training.images[found["nearest"][closest]]
-    plots.gallery(
+    galaxy_pictures.gallery(
         out / "neighbours.png", [scene.colour(each) for each in pictures], ["generated", "its nearest\nin training"]
     )
-    curves.distances(out / "distances.png", found["distance"])
+    plots_of_measurements.distances(out / "distances.png", found["distance"])
     return [
         Picture(
             "neighbours.png",
@@ -272,6 +275,6 @@ def _training(out, scene):
     """Learning curves."""
     if not scene.training_log:
         return []
-    curves.training_curves(out / "training.png", scene.training_log)
+    plots_of_measurements.training_curves(out / "training.png", scene.training_log)
     caption = "Losses, and how much higher the critics score real images than generated ones: near 0 they can't tell."
     return [Picture("training.png", "Learning curves", caption, True)]

@@ -6,7 +6,8 @@ import functools
 import numpy as np
 import torch
 
-from galaxycgan.evaluation import curves, plots
+from galaxycgan.evaluation.figures import galaxy_pictures
+from galaxycgan.evaluation.figures import plots_of_measurements as curves
 from galaxycgan.files import atomic_path, make_directory, read_records
 from galaxycgan.models.conditioning import spread
 from galaxycgan.models.device import autocast
@@ -74,7 +75,7 @@ class Looks:
 
         rows = [self.shown.flux, *(self.shown.draw(generator, k) for k in range(SHOWN_DRAWS))]
         sky_rms = 0.5 * generator.flux_unit_njy.cpu().numpy()
-        pictures = [plots.colour((row * self.shown.unit_njy).cpu().numpy(), sky_rms)[:, ::-1] for row in rows]
+        pictures = [galaxy_pictures.colour((row * self.shown.unit_njy).cpu().numpy(), sky_rms)[:, ::-1] for row in rows]
         # [row, column, y, x, 3] to one picture
         grid = np.concatenate([np.concatenate(list(row), axis=1) for row in pictures])
         with atomic_path(make_directory(self.run / SAMPLES) / f"{images_shown:08d}.png") as temporary:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from galaxycgan.evaluation.style import WIDTH_INCH, save_figure, style
+from galaxycgan.evaluation.figures.style import WIDTH_INCH, save_figure, style
 
 SKY_RMS_AT_BLACK = 1.0
 

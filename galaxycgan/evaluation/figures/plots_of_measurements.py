@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from galaxycgan.evaluation.style import (
+from galaxycgan.evaluation.figures.style import (
     OTHER,
     REAL,
     SERIES,
