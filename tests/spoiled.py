@@ -13,10 +13,10 @@ from unittest import mock
 import numpy as np
 
 from galaxycgan.config import Mock
-from galaxycgan.evaluation import features
-from galaxycgan.evaluation import judge as judging
-from galaxycgan.evaluation.goals import excess, off_floor
-from galaxycgan.evaluation.judge import Galaxies, Sets, judge
+from galaxycgan.evaluation.metrics import features
+from galaxycgan.evaluation.metrics import judge as judging
+from galaxycgan.evaluation.metrics.goals import excess, off_floor
+from galaxycgan.evaluation.metrics.judge import Galaxies, Sets, judge
 from galaxycgan.mock.population import BANDS
 from galaxycgan.mock.render import FourierGrid, Renderer, Sky, add_noise, draw_light, draw_pool
 from galaxycgan.mock.survey import draw_objects, measured

@@ -305,7 +305,7 @@ def test_a_classifier_learns_from_real_and_generated_galaxies(options, gan, tmp_
 
 
 def test_the_filter_leaves_out_the_galaxies_that_obey_least(gan, survey_store, monkeypatch):
-    monkeypatch.setattr("galaxycgan.evaluation.features.STEPS", 5)
+    monkeypatch.setattr("galaxycgan.evaluation.metrics.features.STEPS", 5)
     with GalaxyStore(survey_store) as store:
         training = read_splits(store, TARGET)[0]
         plain, sieve = (SyntheticImages(gan, store, TARGET, 0, CPU) for _ in range(2))
@@ -322,7 +322,7 @@ def test_the_filter_leaves_out_the_galaxies_that_obey_least(gan, survey_store, m
 
 
 def test_the_filter_learns_from_galaxies_that_have_labels_alone(gan, survey_store, monkeypatch):
-    monkeypatch.setattr("galaxycgan.evaluation.features.STEPS", 5)
+    monkeypatch.setattr("galaxycgan.evaluation.metrics.features.STEPS", 5)
     with GalaxyStore(survey_store) as store:
         training = read_splits(store, TARGET)[0]
         labels = store.labels(("photo_z", "log_mass"))

@@ -16,13 +16,13 @@ from galaxycgan.config import Evaluate, Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation import evaluate as stage
-from galaxycgan.evaluation import features, goals, metrics
 from galaxycgan.evaluation.comparison_sets import Samples
 from galaxycgan.evaluation.evaluate import evaluate
 from galaxycgan.evaluation.figures import galaxy_pictures
-from galaxycgan.evaluation.judge import Galaxies, Judgement, Sets, _some
-from galaxycgan.evaluation.quick import QuickMetrics, quick_metrics
-from galaxycgan.evaluation.response import responses
+from galaxycgan.evaluation.metrics import distances, features, goals
+from galaxycgan.evaluation.metrics.judge import Galaxies, Judgement, Sets, _some
+from galaxycgan.evaluation.metrics.label_response import responses
+from galaxycgan.evaluation.metrics.quick import QuickMetrics, quick_metrics
 from galaxycgan.evaluation.subject import GeneratorSubject
 from galaxycgan.files import read_json
 from galaxycgan.generation.job import generate
@@ -48,13 +48,13 @@ def galaxies(n, seed, brighter=1.0, noise=2.0, blur=1.0, labels=None):
 
 
 def table(*arguments, **options):
-    return metrics.properties(galaxies(*arguments, **options)[0], BANDS, softening_njy=50.0)
+    return distances.properties(galaxies(*arguments, **options)[0], BANDS, softening_njy=50.0)
 
 
 def test_like_sets_are_at_the_floor_and_equal_ones_at_zero():
     real = table(500, 1)
-    assert metrics.w1_table(real, real)["mean"] == 0
-    assert metrics.w1_table(real, table(500, 2))["mean"] < 0.12
+    assert distances.w1_table(real, real)["mean"] == 0
+    assert distances.w1_table(real, table(500, 2))["mean"] < 0.12
 
 
 @pytest.mark.parametrize(
@@ -62,16 +62,16 @@ def test_like_sets_are_at_the_floor_and_equal_ones_at_zero():
 )
 def test_the_right_property_leaves_the_floor(spoil, name):
     real = table(500, 1)
-    floor, spoiled = metrics.w1_table(real, table(500, 2)), metrics.w1_table(real, table(500, 2, **spoil))
+    floor, spoiled = distances.w1_table(real, table(500, 2)), distances.w1_table(real, table(500, 2, **spoil))
     assert spoiled[name] > 3 * floor[name] and spoiled[name] > 0.2
 
 
 def test_conditional_distance_sees_shuffled_labels_that_the_plain_one_misses():
     real, labels = galaxies(600, 1)
-    a = metrics.properties(real, BANDS, 50.0)
+    a = distances.properties(real, BANDS, 50.0)
     shuffled = {name: values[::-1] for name, values in a.items()}
-    assert metrics.w1_table(a, shuffled)["mean"] == pytest.approx(0, abs=1e-12)
-    assert metrics.w1_conditional(a, shuffled, labels) > metrics.w1_conditional(a, table(600, 1), labels) + 0.1
+    assert distances.w1_table(a, shuffled)["mean"] == pytest.approx(0, abs=1e-12)
+    assert distances.w1_conditional(a, shuffled, labels) > distances.w1_conditional(a, table(600, 1), labels) + 0.1
 
 
 def test_conditional_distance_is_made_of_numbers_before_categories():
@@ -85,9 +85,9 @@ def test_conditional_distance_is_made_of_numbers_before_categories():
         found[name] = quick(galaxies(600, 2, labels=shuffled[:, 2:])[0], one_hot)["w1_conditional"]
     assert found["told"] > 0.4 > found["not told"]
     # One label that is a number: cells are of it and of the kinds.
-    cells = metrics.cell_labels(one_hot[:, :3], [False, False, True])
+    cells = distances.cell_labels(one_hot[:, :3], [False, False, True])
     assert np.array_equal(cells, one_hot[:, [2, 0]])
-    assert len(np.unique(metrics.cells_of(cells, metrics.cell_edges(cells)))) == 6
+    assert len(np.unique(distances.cells_of(cells, distances.cell_edges(cells)))) == 6
 
 
 def test_galaxies_on_an_empty_sky_have_magnitudes_and_distances():
@@ -95,34 +95,34 @@ def test_galaxies_on_an_empty_sky_have_magnitudes_and_distances():
     images, labels = galaxies(300, 0)
     y, x = np.indices((50, 50)) - 24.5
     cut = np.where(np.hypot(x, y) < 18, images, 0)
-    softening = metrics.flux_softening(measure(cut, BANDS), 50)
-    found = metrics.properties(cut, BANDS)
+    softening = distances.flux_softening(measure(cut, BANDS), 50)
+    found = distances.properties(cut, BANDS)
     assert 0 < softening < 5 and not np.isfinite(found["noise"]).any()
     assert all(np.isfinite(values).mean() > 0.8 for name, values in found.items() if name != "noise")
     brighter = quick_metrics(cut, 1.5 * cut, labels, BANDS)
     assert brighter["w1.i"] > 0.3 and np.isnan(brighter["w1.noise"]) and brighter["w1.worst"] > brighter["w1.mean"] > 0
-    errors = metrics.label_errors(found, labels, [(found, labels)])
+    errors = distances.label_errors(found, labels, [(found, labels)])
     assert np.isfinite(errors[0]).all()
 
 
 def test_label_rmse_is_one_for_real_and_larger_for_shuffled_labels():
     train, train_labels = galaxies(800, 1)
     (real, labels), (second, theirs) = (galaxies(400, seed) for seed in (2, 3))
-    learned = metrics.properties(train, BANDS, 50.0)
-    tables = [metrics.properties(images, BANDS, 50.0) for images in (real, second)]
+    learned = distances.properties(train, BANDS, 50.0)
+    tables = [distances.properties(images, BANDS, 50.0) for images in (real, second)]
     sets = [(tables[0], labels), (tables[1], theirs), (tables[1], theirs[::-1])]
-    errors, alike, shuffled = metrics.label_errors(learned, train_labels, sets)
-    assert metrics.label_rmse(errors, alike)[1] == pytest.approx(1, abs=0.2)
-    assert metrics.label_rmse(errors, shuffled)[1] > 2
+    errors, alike, shuffled = distances.label_errors(learned, train_labels, sets)
+    assert distances.label_rmse(errors, alike)[1] == pytest.approx(1, abs=0.2)
+    assert distances.label_rmse(errors, shuffled)[1] > 2
 
 
 def test_an_offset_at_equal_labels_is_found_to_a_few_percent():
     real, labels = galaxies(800, 1)
     brighter, theirs = galaxies(800, 2, brighter=1.1)
-    a, b = (metrics.properties(images, BANDS, 50.0) for images in (real, brighter))
+    a, b = (distances.properties(images, BANDS, 50.0) for images in (real, brighter))
     scaled, their_scaled = ((each - [0.3, 9.0]) / [0.12, 0.6] for each in (labels, theirs))
-    assert metrics.offsets(a, b, scaled, their_scaled)["i"] == pytest.approx(-2.5 * np.log10(1.1), abs=0.03)
-    assert metrics.offsets(a, a, scaled, scaled)["i"] == 0
+    assert distances.offsets(a, b, scaled, their_scaled)["i"] == pytest.approx(-2.5 * np.log10(1.1), abs=0.03)
+    assert distances.offsets(a, a, scaled, scaled)["i"] == 0
 
 
 def test_power_and_noise_correlation_tell_white_from_correlated_noise():
@@ -130,24 +130,24 @@ def test_power_and_noise_correlation_tell_white_from_correlated_noise():
     white = random.normal(size=(200, 1, 50, 51)).astype(np.float32)
     smooth = (white[..., :-1] + 0.3 * white[..., 1:]) / np.hypot(1, 0.3)
     white = white[..., :-1]
-    assert metrics.noise_lags(*metrics.noise_pairs(white))[0] == pytest.approx(0, abs=0.02)
-    assert metrics.noise_lags(*metrics.noise_pairs(smooth))[0] > 0.1
-    spectra = [metrics.power_spectra(images) for images in (white, smooth)]
-    assert metrics.power_difference(spectra[0], spectra[0]) == (0, 0)
-    assert metrics.power_difference(*spectra)[1] > 0.1
+    assert distances.noise_lags(*distances.noise_pairs(white))[0] == pytest.approx(0, abs=0.02)
+    assert distances.noise_lags(*distances.noise_pairs(smooth))[0] > 0.1
+    spectra = [distances.power_spectra(images) for images in (white, smooth)]
+    assert distances.power_difference(spectra[0], spectra[0]) == (0, 0)
+    assert distances.power_difference(*spectra)[1] > 0.1
 
 
 def test_power_is_averaged_over_all_directions():
     white = np.random.default_rng(0).normal(size=(20, 1, 50, 51))
     streaks = white[..., :-1] + white[..., 1:]
-    ours, theirs = metrics.power_spectra(streaks), metrics.power_spectra(streaks.swapaxes(2, 3))
+    ours, theirs = distances.power_spectra(streaks), distances.power_spectra(streaks.swapaxes(2, 3))
     np.testing.assert_allclose(ours, theirs, rtol=1e-10)
 
 
 def test_power_is_that_of_parseval():
     images = np.random.default_rng(0).normal(size=(3, 2, 32, 32)).astype(np.float32)
     window = np.hanning(32)[:, None] * np.hanning(32)
-    flat = metrics.power_spectra(images)[:, :, 1:].mean()
+    flat = distances.power_spectra(images)[:, :, 1:].mean()
     assert flat == pytest.approx((window**2).sum(), rel=0.1)  # white noise of unit variance
 
 
@@ -155,22 +155,22 @@ def test_a_single_bright_galaxy_does_not_carry_the_power_spectrum():
     images = galaxies(100, 1)[0]
     other = images.copy()
     other[0] *= 100
-    assert metrics.power_difference(*(metrics.power_spectra(each) for each in (images, other)))[0] < 0.1
+    assert distances.power_difference(*(distances.power_spectra(each) for each in (images, other)))[0] < 0.1
 
 
 def test_monotone_latents_are_counted():
     rising, falling = np.arange(11.0), -np.arange(11.0)
     flat = np.zeros(11)
-    assert metrics.spearman_with_steps(np.stack([rising, falling, flat], 1)) == pytest.approx([1, -1, 0])
+    assert distances.spearman_with_steps(np.stack([rising, falling, flat], 1)) == pytest.approx([1, -1, 0])
 
 
 def test_slopes_come_with_their_error():
     random = np.random.default_rng(0)
     x = random.uniform(8, 10, 200)
     other = 0.3 * x + random.normal(0, 0.1, 200)
-    slope, error = metrics.local_slope(other, x, -2 * x + 5 * other + random.normal(0, 0.1, 200), at=1)
+    slope, error = distances.local_slope(other, x, -2 * x + 5 * other + random.normal(0, 0.1, 200), at=1)
     assert abs(slope + 2) < 3 * error and 0.01 < error < 0.1
-    assert np.isnan(metrics.local_slope(x[:3], x[:3], x[:3], at=1)[0])
+    assert np.isnan(distances.local_slope(x[:3], x[:3], x[:3], at=1)[0])
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +324,7 @@ def test_galaxies_alone_are_told_from_noisy_images(catalog, gan, survey_store, t
 def test_what_no_generated_galaxy_has_is_infinitely_far_and_misses_its_goal():
     random = np.random.default_rng(3)
     real = {name: random.normal(size=50) for name in ("i", "noise")}
-    found = metrics.w1_table(real, real | {"noise": np.full(50, np.nan)})
+    found = distances.w1_table(real, real | {"noise": np.full(50, np.nan)})
     assert found["i"] == 0 and found["noise"] == found["mean"] == found["worst"] == np.inf
     assert goals.verdict("w1.worst", {"value": np.inf, "floor": 0.06, "floor_scatter": 0.01}) == "missed"
     assert goals.verdict("w1.worst", {"value": np.inf, "floor": 0.2, "floor_scatter": 0.01}) == "missed"
@@ -520,8 +520,8 @@ def test_a_hopeless_generator_is_no_open_question_though_real_sets_miss_the_goal
 def test_offsets_are_told_at_many_labels():
     real, labels = galaxies(200, 1)
     many = np.column_stack([labels, np.random.default_rng(0).normal(size=(200, 22))])
-    a = metrics.properties(real, BANDS, 50.0)
-    found = metrics.offsets(a, {name: values + 1 for name, values in a.items()}, many, many)
+    a = distances.properties(real, BANDS, 50.0)
+    found = distances.offsets(a, {name: values + 1 for name, values in a.items()}, many, many)
     assert found["i"] == pytest.approx(1)
 
 
@@ -591,7 +591,7 @@ class Painted:
 
 def test_the_mass_response_finds_the_slope_that_real_galaxies_have():
     images, labels = galaxies(600, 1, noise=0.5)
-    magnitude = metrics.properties(images, BANDS, 5.0)["i"]
+    magnitude = distances.properties(images, BANDS, 5.0)["i"]
     parts = responses(Painted(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["mass_response"]
     assert len(parts) == 3
     for part in parts:
@@ -617,7 +617,7 @@ def test_slopes_of_a_curved_relation_agree_whatever_masses_there_are():
     light = labels[:, 1] < np.quantile(labels[:, 1], 0.7)
     keep = light | (np.arange(3000) % 10 == 0)  # most of them light, with a tail of heavy ones
     images, labels = curved(images, labels)[keep], labels[keep]
-    magnitude = metrics.properties(images, BANDS, 5.0)["i"]
+    magnitude = distances.properties(images, BANDS, 5.0)["i"]
     parts = responses(PaintedCurved(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["mass_response"]
     assert len(parts) == 3
     for part in parts:
@@ -628,7 +628,7 @@ def test_slopes_of_a_curved_relation_agree_whatever_masses_there_are():
 def test_a_window_with_too_few_galaxies_for_a_slope_is_left_out(n, judged):
     images, labels = galaxies(3 * n, 1)
     labels[:, 0] = np.repeat([0.1, 0.2, 0.4], n)
-    magnitude = metrics.properties(images, BANDS, 5.0)["i"]
+    magnitude = distances.properties(images, BANDS, 5.0)["i"]
     parts = responses(Painted(), labels, magnitude, BANDS, 5.0, seed=3, latents=4)["mass_response"]
     assert len(parts) == judged
     assert all(np.isfinite([part["slope_real"], part["slope_generated"]]).all() for part in parts)
@@ -648,7 +648,7 @@ def test_slopes_agree_where_heavier_galaxies_are_farther_ones():
     heavier = np.argsort(np.argsort(labels[:, 1] + np.random.default_rng(2).normal(0, 0.3, 3000)))
     labels[:, 0] = np.sort(labels[:, 0])[heavier]
     images = images * (0.3 / labels[:, 0, None, None, None]) ** 2
-    magnitude = metrics.properties(images, BANDS, 5.0)["i"]
+    magnitude = distances.properties(images, BANDS, 5.0)["i"]
     parts = responses(PaintedFainterFarther(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["mass_response"]
     assert len(parts) == 3
     for part in parts:
@@ -668,7 +668,7 @@ def test_slopes_agree_where_a_further_label_goes_along_with_mass(categorical):
         def sample(self, labels, seed, noisy=True):
             return super().sample(labels, seed, noisy) * np.where(labels[:, 2], 0.5, 1.0)[:, None, None, None]
 
-    magnitude = metrics.properties(images * np.where(kind, 0.5, 1.0)[:, None, None, None], BANDS, 5.0)["i"]
+    magnitude = distances.properties(images * np.where(kind, 0.5, 1.0)[:, None, None, None], BANDS, 5.0)["i"]
     parts = responses(PaintedOfAKind(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["mass_response"]
     assert len(parts) == 3
     for part in parts:
@@ -679,7 +679,7 @@ def test_slopes_agree_where_a_further_label_goes_along_with_mass(categorical):
 def test_the_redshift_response_tells_who_dims_with_distance_from_who_does_not():
     images, labels = galaxies(2000, 1, noise=0.5)
     images = images * (0.3 / labels[:, 0, None, None, None]) ** 2
-    magnitude = metrics.properties(images, BANDS, 5.0)["i"]
+    magnitude = distances.properties(images, BANDS, 5.0)["i"]
     obeys = responses(PaintedFainterFarther(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["redshift_response"]
     ignores = responses(Painted(), labels, magnitude, BANDS, 5.0, seed=3, latents=32)["redshift_response"]
     assert len(obeys) == len(ignores) == 3

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation.metrics import power_spectra
+from galaxycgan.evaluation.metrics.distances import power_spectra
 from galaxycgan.images.photometry import noise_autocorrelation
 from galaxycgan.models.classifier import PRESETS, Classifier, dropped_quarter
 from galaxycgan.models.conditioning import Conditioning

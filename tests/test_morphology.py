@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from galaxycgan.errors import Interrupted, UserError
-from galaxycgan.evaluation import morphology
+from galaxycgan.evaluation.metrics import morphology
 
 
 def sersic(n_pixels=50, size=3.0, q=0.7, noise=1.0, seed=0, blob=0.0, flux=60.0):

@@ -13,8 +13,8 @@ from galaxycgan.config import Study, Submit, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.evaluation.classifiers.paired_bootstrap import Judged, PairedBootstrap, summarise, verdict, widening
+from galaxycgan.evaluation.metrics.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.evaluation.study_report import text_table
-from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.files import read_json
 from galaxycgan.submit import submit
 from galaxycgan.training import study as stage
@@ -276,7 +276,7 @@ def test_verdicts(interval, words):
 
 
 def test_good_teachers_reach_the_real_ones_and_mislabelled_ones_do_not(monkeypatch):
-    monkeypatch.setattr("galaxycgan.evaluation.synthetic_training.EPOCHS", 4)
+    monkeypatch.setattr("galaxycgan.evaluation.metrics.synthetic_training.EPOCHS", 4)
     random = np.random.default_rng(1)
 
     def galaxies(n):

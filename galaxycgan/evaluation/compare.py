@@ -5,9 +5,10 @@ import tempfile
 from pathlib import Path
 
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.evaluation import goals, page
+from galaxycgan.evaluation import page
 from galaxycgan.evaluation.evaluate import METRICS_FILE, SCHEMA, SCHEMA_VERSION
 from galaxycgan.evaluation.figures import plots_of_measurements
+from galaxycgan.evaluation.metrics import goals
 from galaxycgan.evaluation.pictures import GALLERY, GRID
 from galaxycgan.files import read_json, write_text
 

@@ -17,7 +17,7 @@ metrics.json, schema version 2::
     mass_response, redshift_response   lists of one entry for each value of the other label; see `response.responses`
     seconds                  part -> wall seconds
 
-Names of metrics and what they mean: `galaxycgan.evaluation.goals`. Numbers that are unknown are null.
+Names of metrics and what they mean: `galaxycgan.evaluation.metrics.goals`. Numbers that are unknown are null.
 """
 
 import time
@@ -28,15 +28,16 @@ import numpy as np
 from galaxycgan.catalogs.store.conditions import fulfilled
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation import goals, metrics, page, pictures
+from galaxycgan.evaluation import page, pictures
 from galaxycgan.evaluation.classifiers.scores import NORMAL_95
 from galaxycgan.evaluation.comparison_sets import Samples
 from galaxycgan.evaluation.figures.style import pixels_in
-from galaxycgan.evaluation.judge import Galaxies, Sets, judge
-from galaxycgan.evaluation.resampling import DRAWS, FEW_DRAWS, record
-from galaxycgan.evaluation.response import FEW_LATENTS, LATENTS, responses, summary
+from galaxycgan.evaluation.metrics import distances, goals
+from galaxycgan.evaluation.metrics.judge import Galaxies, Sets, judge
+from galaxycgan.evaluation.metrics.label_response import FEW_LATENTS, LATENTS, responses, summary
+from galaxycgan.evaluation.metrics.resampling import DRAWS, FEW_DRAWS, record
+from galaxycgan.evaluation.metrics.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
-from galaxycgan.evaluation.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.files import make_directory, read_json, read_records, sha256_file, write_json
 from galaxycgan.images.bands import reference_band
 from galaxycgan.models.device import choose_device, set_threads
@@ -216,7 +217,7 @@ class Evaluation:
             columns=conditioning.names,
             numeric=tuple(conditioning.numeric),
         )
-        self.sky_rms = metrics.sky_noise(real.images[:FOR_NOISE], store.bands)
+        self.sky_rms = distances.sky_noise(real.images[:FOR_NOISE], store.bands)
 
     def _read(self, store, rows):
         labels = store.labels(self.subject.columns)[rows]

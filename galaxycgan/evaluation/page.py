@@ -5,7 +5,7 @@ import html
 import json
 import math
 
-from galaxycgan.evaluation import goals
+from galaxycgan.evaluation.metrics import goals
 from galaxycgan.files import write_text
 
 #: The table on top, in its order; the others follow in a second table.

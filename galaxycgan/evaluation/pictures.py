@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from galaxycgan.evaluation import metrics
 from galaxycgan.evaluation.figures import galaxy_pictures, plots_of_measurements
 from galaxycgan.evaluation.figures.style import SHORT
-from galaxycgan.evaluation.judge import Judgement, Sets
-from galaxycgan.evaluation.response import MASS, REDSHIFT
+from galaxycgan.evaluation.metrics import distances
+from galaxycgan.evaluation.metrics.judge import Judgement, Sets
+from galaxycgan.evaluation.metrics.label_response import MASS, REDSHIFT
 from galaxycgan.images.bands import reference_band
 
 #: Files that others look for, too.
@@ -236,7 +236,7 @@ def _power(out, scene):
     sets = []
     for name in ("real", "synthetic"):
         found = scene.judgement.measured[name]
-        sets.append({"spectra": found["spectra"], "lags": metrics.noise_lags(found["products"], found["counts"])})
+        sets.append({"spectra": found["spectra"], "lags": distances.noise_lags(found["products"], found["counts"])})
     plots_of_measurements.power(out / "power.png", *sets, scene.bands, scene.pixel_scale)
     caption = (
         "Left: structure by scale, small scales to the right. Middle: generated over real; a line at 0 is ideal. Right:"

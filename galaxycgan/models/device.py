@@ -23,7 +23,7 @@ def set_threads(threads):
 def one_thread():
     """Have torch use a single CPU thread, as steps of a few milliseconds want.
 
-    Two threads wait for each other some hundred times a step: the network of `galaxycgan.evaluation.features` learns in
+    Two threads wait for each other some hundred times a step: the network of `evaluation.metrics.features` learns in
     0.8 of the time on idle cores, and takes three times as long where other work is on them, too.
     """
     threads = torch.get_num_threads()

@@ -9,7 +9,7 @@ from galaxycgan.catalogs.populations import Recipe, draw_labels
 from galaxycgan.catalogs.store.conditions import evaluate, fulfilled, incomplete
 from galaxycgan.catalogs.store.training_subset import TEST, TRAIN, VALIDATION
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.evaluation.features import FeatureSpace
+from galaxycgan.evaluation.metrics.features import FeatureSpace
 from galaxycgan.models.conditioning import spread
 from galaxycgan.models.painter import Painter
 from galaxycgan.models.release import check_images, load_trained_on

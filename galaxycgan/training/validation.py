@@ -111,7 +111,7 @@ class Validation:
     def quick(self):
         """The metrics of these galaxies."""
         # With scipy.stats, which takes half as long to import as torch: a run that only draws starts without.
-        from galaxycgan.evaluation.quick import QuickMetrics
+        from galaxycgan.evaluation.metrics.quick import QuickMetrics
 
         return QuickMetrics((self.flux * self.unit_njy).cpu().numpy(), self.conditions.cpu().numpy(), self.bands)
 

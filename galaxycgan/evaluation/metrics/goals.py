@@ -156,7 +156,7 @@ def excess(name, found):
     ----------
     name : str
     found : dict
-        Its record; see `galaxycgan.evaluation.resampling.record`.
+        Its record; see `galaxycgan.evaluation.metrics.resampling.record`.
     """
     value, floor, scatter = found["value"], found.get("floor"), found.get("floor_scatter")
     if value is None or floor is None or not scatter or math.isnan(value):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from galaxycgan.evaluation.judge import Galaxies, distances, photometry, softening_of
-from galaxycgan.evaluation.metrics import shown
+from galaxycgan.evaluation.metrics.distances import shown
+from galaxycgan.evaluation.metrics.judge import Galaxies, distances, photometry, softening_of
 
 
 class QuickMetrics:

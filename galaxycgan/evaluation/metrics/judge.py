@@ -7,9 +7,10 @@ import os
 
 import numpy as np
 
-from galaxycgan.evaluation import features, metrics
-from galaxycgan.evaluation.morphology import morphology
-from galaxycgan.evaluation.resampling import DRAWS, compare, record, take
+from galaxycgan.evaluation.metrics import distances as metrics
+from galaxycgan.evaluation.metrics import features
+from galaxycgan.evaluation.metrics.morphology import morphology
+from galaxycgan.evaluation.metrics.resampling import DRAWS, compare, record, take
 from galaxycgan.images.bands import reference_band
 from galaxycgan.images.photometry import measure
 
@@ -86,7 +87,7 @@ class Judgement:
     Attributes
     ----------
     metrics : dict of dict
-        Name -> record; see `galaxycgan.evaluation.resampling.record`.
+        Name -> record; see `galaxycgan.evaluation.metrics.resampling.record`.
     left_out : dict of str
         Metric -> why there is none.
     morphology : dict of dict of int

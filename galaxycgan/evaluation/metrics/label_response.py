@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from galaxycgan.evaluation import metrics
-from galaxycgan.evaluation.resampling import record
+from galaxycgan.evaluation.metrics import distances
+from galaxycgan.evaluation.metrics.resampling import record
 from galaxycgan.images.bands import reference_band
 from galaxycgan.images.photometry import APERTURE_RADIUS, asinh_magnitude, geometry, measure
 
@@ -87,7 +87,7 @@ def _response(moved, still, painter, labels, magnitude, bands, softening, seed, 
         light, mag = _walk(painter, request, columns.index(moved), values, bands, softening, seed)
         # In a flux-limited survey the galaxies of a window are the more massive the farther they are: at its fixed
         # centre, where galaxies are generated, mass has another slope than it seems to have.
-        slope, error = metrics.local_slope(beside[near], x[near], magnitude[near], int(quantile * 10))
+        slope, error = distances.local_slope(beside[near], x[near], magnitude[near], int(quantile * 10))
         seen = np.interp(x[near], steps, mag.mean(1))
         direction = 1 if moved == MASS else -1
         parts.append(
@@ -95,9 +95,9 @@ def _response(moved, still, painter, labels, magnitude, bands, softening, seed, 
                 "at": float(request[0, columns.index(still)]),
                 "n_real": int(near.sum()),
                 "range": [float(values[0]), float(values[-1])],
-                "monotone": float((direction * metrics.spearman_with_steps(light) > 0.9).mean()),
+                "monotone": float((direction * distances.spearman_with_steps(light) > 0.9).mean()),
                 "required": bool(-direction * slope > STEEP),
-                "slope_generated": metrics.slope_beside(beside[near], x[near], seen),
+                "slope_generated": distances.slope_beside(beside[near], x[near], seen),
                 "slope_real": slope,
                 "slope_real_error": error,
                 "moved": values,

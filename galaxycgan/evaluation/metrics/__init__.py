@@ -1,0 +1,1 @@
+"""Measurements of image sets, distances between them, floors and goals."""
