@@ -425,7 +425,9 @@ def test_a_lost_result_is_made_again_and_an_old_picture_goes(options, tmp_path, 
 
 def test_learning_curves_are_those_of_the_validation_galaxies(options, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("galaxycgan.evaluation.classifier_report._draw_learning", lambda *found: drawn.append(found))
+    monkeypatch.setattr(
+        "galaxycgan.evaluation.reports.classifier_report._draw_learning", lambda *found: drawn.append(found)
+    )
     train_classifier(dataclasses.replace(options, epochs=2), Context())
     results = read_json(tmp_path / "run/metrics.json")
     _, history, prior = drawn[0]

@@ -9,8 +9,8 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss,
 from galaxycgan.catalogs.store.splits import split_of
 from galaxycgan.catalogs.store.training_subset import portion
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation.classifier_report import confident_mistakes
 from galaxycgan.evaluation.classifiers.scores import choose_threshold, curves, reliability, roc_auc, scores
+from galaxycgan.evaluation.reports.classifier_report import confident_mistakes
 from galaxycgan.models.classifier_learning import augmented, class_weight, learn_epoch, temperature_of
 
 IDS = 43_150_000_000_000_001 + 7 * np.arange(20_000)

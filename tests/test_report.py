@@ -8,9 +8,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from galaxycgan.evaluation import page
 from galaxycgan.evaluation.figures.galaxy_pictures import colour, gallery
-from galaxycgan.evaluation.pictures import Picture
+from galaxycgan.evaluation.reports import evaluation_report as page
+from galaxycgan.evaluation.reports.pictures import Picture
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt-get install chromium")

@@ -5,11 +5,11 @@ import tempfile
 from pathlib import Path
 
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.evaluation import page
 from galaxycgan.evaluation.evaluate import METRICS_FILE, SCHEMA, SCHEMA_VERSION
 from galaxycgan.evaluation.figures import plots_of_measurements
 from galaxycgan.evaluation.metrics import goals
-from galaxycgan.evaluation.pictures import GALLERY, GRID
+from galaxycgan.evaluation.reports import evaluation_report as page
+from galaxycgan.evaluation.reports.pictures import GALLERY, GRID
 from galaxycgan.files import read_json, write_text
 
 #: Of each run's record, in the plot.

@@ -28,7 +28,6 @@ import numpy as np
 from galaxycgan.catalogs.store.conditions import fulfilled
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation import page, pictures
 from galaxycgan.evaluation.classifiers.scores import NORMAL_95
 from galaxycgan.evaluation.comparison_sets import Samples
 from galaxycgan.evaluation.figures.style import pixels_in
@@ -37,6 +36,8 @@ from galaxycgan.evaluation.metrics.judge import Galaxies, Sets, judge
 from galaxycgan.evaluation.metrics.label_response import FEW_LATENTS, LATENTS, responses, summary
 from galaxycgan.evaluation.metrics.resampling import DRAWS, FEW_DRAWS, record
 from galaxycgan.evaluation.metrics.synthetic_training import train_on_synthetic_test_on_real
+from galaxycgan.evaluation.reports import evaluation_report as page
+from galaxycgan.evaluation.reports import pictures
 from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
 from galaxycgan.files import make_directory, read_json, read_records, sha256_file, write_json
 from galaxycgan.images.bands import reference_band
