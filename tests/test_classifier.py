@@ -18,7 +18,7 @@ from galaxycgan.catalogs.store.training_subset import portion
 from galaxycgan.config import Classify, Generate, TrainClassifier, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
-from galaxycgan.files import read_json
+from galaxycgan.files.atomic import read_json
 from galaxycgan.generation.classify import classify
 from galaxycgan.generation.job import generate
 from galaxycgan.models import device

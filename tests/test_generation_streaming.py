@@ -8,13 +8,13 @@ import pytest
 from astropy.table import Table
 
 from galaxycgan.bench.generate import untrained_generator
-from galaxycgan.catalogs import streaming
 from galaxycgan.catalogs.export import fits_ahead
 from galaxycgan.catalogs.export.export import export
 from galaxycgan.catalogs.export.read import read_fits_images
 from galaxycgan.config import Bench, Export, Generate
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
+from galaxycgan.files import streaming
 from galaxycgan.generation import job
 from galaxycgan.generation.job import generate
 from galaxycgan.generation.measurement import Measurement

@@ -31,7 +31,7 @@ from galaxycgan.cluster.status import status
 from galaxycgan.cluster.tree import branches
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
-from galaxycgan.files import write_json
+from galaxycgan.files.atomic import write_json
 
 
 @pytest.fixture

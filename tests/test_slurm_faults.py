@@ -18,7 +18,7 @@ from slurm_cluster import galaxycgan, ranks_of, running_cluster, slurm_missing, 
 from galaxycgan.cluster.observe import observe
 from galaxycgan.cluster.rundir import JobDirectory
 from galaxycgan.cluster.slurm import View
-from galaxycgan.files import sha256_file
+from galaxycgan.files.atomic import sha256_file
 
 MISSING = slurm_missing(accounting=True)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason=MISSING or "Slurm is installed")]

@@ -15,7 +15,7 @@ from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.evaluation.classifiers.paired_bootstrap import Judged, PairedBootstrap, summarise, verdict, widening
 from galaxycgan.evaluation.metrics.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.evaluation.reports.study_report import text_table
-from galaxycgan.files import read_json
+from galaxycgan.files.atomic import read_json
 from galaxycgan.submit import submit
 from galaxycgan.training import study as stage
 from galaxycgan.training.gan import train_gan

@@ -21,7 +21,7 @@ from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
-from galaxycgan.files import read_records
+from galaxycgan.files.atomic import read_records
 from galaxycgan.models import device
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.generator import NetworkShape

@@ -13,7 +13,7 @@ from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
-from galaxycgan.files import append_record, keep_records, read_records
+from galaxycgan.files.atomic import append_record, keep_records, read_records
 from galaxycgan.models.generator import Generator, NetworkShape
 from galaxycgan.models.photometer import Photometer
 from galaxycgan.training import gan, loop, validation

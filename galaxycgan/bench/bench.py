@@ -12,7 +12,7 @@ from galaxycgan.bench.convert import bench_convert
 from galaxycgan.bench.generate import bench_generate
 from galaxycgan.bench.read import bench_read
 from galaxycgan.bench.train import bench_train
-from galaxycgan.files import make_directory, write_json
+from galaxycgan.files.atomic import make_directory, write_json
 from galaxycgan.provenance import tool_stamp
 
 BENCHES = {"convert": bench_convert, "read": bench_read, "train": bench_train, "generate": bench_generate}

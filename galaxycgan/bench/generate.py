@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from galaxycgan.bench.timing import run_command, timed
-from galaxycgan.files import CHUNK_BYTES
+from galaxycgan.files.atomic import CHUNK_BYTES
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.device import autocast, choose_device, set_threads
 from galaxycgan.models.generator import Generator, NetworkShape

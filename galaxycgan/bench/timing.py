@@ -5,7 +5,7 @@ import sys
 import time
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import fsync
+from galaxycgan.files.atomic import fsync
 
 
 def timed(action):

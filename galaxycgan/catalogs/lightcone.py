@@ -8,7 +8,7 @@ from astropy.table import QTable
 from galaxycgan.catalogs.inputs.survey_table import numbers, read_table, require
 from galaxycgan.catalogs.schema.columns import free_name, illegal, is_measured, legal_range
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.files import file_record
+from galaxycgan.files.atomic import file_record
 
 OPTION = "--table"
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from galaxycgan.cluster.rundir import JobDirectory
-from galaxycgan.files import read_json, write_json
+from galaxycgan.files.atomic import read_json, write_json
 
 KINDS = ("array", "pipeline")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 import galaxycgan
-from galaxycgan.files import sha256_file
+from galaxycgan.files.atomic import sha256_file
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.names import CHECKPOINT
 

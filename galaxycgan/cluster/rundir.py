@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import append_record, hold, read_json, read_records, write_json
+from galaxycgan.files.atomic import append_record, hold, read_json, read_records, write_json
 
 #: Bytes at the end of a log for each line that is wanted of it.
 TAIL_BYTES = 4096

@@ -10,7 +10,7 @@ from galaxycgan.evaluation.figures import plots_of_measurements
 from galaxycgan.evaluation.metrics import goals
 from galaxycgan.evaluation.reports import evaluation_report as page
 from galaxycgan.evaluation.reports.pictures import GALLERY, GRID
-from galaxycgan.files import read_json, write_text
+from galaxycgan.files.atomic import read_json, write_text
 
 #: Of each run's record, in the plot.
 SHOWN = 12

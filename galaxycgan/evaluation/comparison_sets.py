@@ -8,7 +8,7 @@ import numpy as np
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.catalogs.store.training_subset import PORTION, TRAIN, portion
 from galaxycgan.errors import UserError
-from galaxycgan.files import read_json
+from galaxycgan.files.atomic import read_json
 from galaxycgan.models.conditioning import spread
 from galaxycgan.models.release import CARD, load_trained_on
 

@@ -39,7 +39,7 @@ from galaxycgan.evaluation.metrics.synthetic_training import train_on_synthetic_
 from galaxycgan.evaluation.reports import evaluation_report as page
 from galaxycgan.evaluation.reports import pictures
 from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
-from galaxycgan.files import make_directory, read_json, read_records, sha256_file, write_json
+from galaxycgan.files.atomic import make_directory, read_json, read_records, sha256_file, write_json
 from galaxycgan.images.bands import reference_band
 from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.release import METRICS, WEIGHTS

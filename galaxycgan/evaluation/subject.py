@@ -17,7 +17,7 @@ from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
 from galaxycgan.catalogs.store.noise_recipe import has_noise
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.files import sha256_file
+from galaxycgan.files.atomic import sha256_file
 from galaxycgan.models.conditioning import Conditioning, can_be_labels
 from galaxycgan.models.painter import Painter
 from galaxycgan.models.release import WEIGHTS, check_images

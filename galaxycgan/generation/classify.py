@@ -15,7 +15,7 @@ from galaxycgan.catalogs.store.noise_recipe import has_noise
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.catalogs.store.training_subset import TEST, TRAIN, VALIDATION
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path, sha256_file
+from galaxycgan.files.atomic import atomic_path, sha256_file
 from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.release import check_images
 from galaxycgan.training.classifier_model import MODEL, load_classifier, probabilities

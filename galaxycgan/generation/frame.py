@@ -12,7 +12,7 @@ from astropy.wcs import WCS, WcsError
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path
+from galaxycgan.files.atomic import atomic_path
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY
 
 #: Header keywords that tell a PSF's FWHM in arcsec, a gain in electrons per count, a filter.

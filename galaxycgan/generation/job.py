@@ -8,7 +8,7 @@ from galaxycgan.catalogs.export.fits_ahead import pixels_ahead
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.checks import check_part
 from galaxycgan.errors import UserError
-from galaxycgan.files import hold_directory
+from galaxycgan.files.atomic import hold_directory
 from galaxycgan.generation.names import CATALOG, FITS
 from galaxycgan.generation.request import Request
 from galaxycgan.generation.shards import Shards, write_catalog, write_example

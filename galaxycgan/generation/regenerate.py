@@ -17,7 +17,7 @@ from galaxycgan.catalogs.recipes import noise_sigma
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError
-from galaxycgan.files import sha256_file
+from galaxycgan.files.atomic import sha256_file
 from galaxycgan.generation.request import catalog_header, measure_of
 from galaxycgan.models.device import choose_device, repeatable, set_threads
 from galaxycgan.models.painter import BLOCK, Painter

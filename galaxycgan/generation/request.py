@@ -11,7 +11,7 @@ from galaxycgan.catalogs.populations import population
 from galaxycgan.catalogs.recipes import noise_sigma, read_recipe
 from galaxycgan.catalogs.store.header import StoreHeader
 from galaxycgan.errors import UserError
-from galaxycgan.files import sha256_file
+from galaxycgan.files.atomic import sha256_file
 from galaxycgan.generation.measurement import Measurement
 from galaxycgan.generation.row_format import RowFormat
 from galaxycgan.models.device import choose_device

@@ -10,7 +10,7 @@ from galaxycgan.catalogs.store.checksums import CheckedImages
 from galaxycgan.catalogs.store.integrity import table_problems
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.files import fsync, make_directory, read_json, write_json
+from galaxycgan.files.atomic import fsync, make_directory, read_json, write_json
 from galaxycgan.generation.catalog_writer import TABLE, CatalogWriter
 from galaxycgan.generation.names import CATALOG, SHARD_FILES, SHARDS, shard_path
 from galaxycgan.generation.pipeline import make_blocks

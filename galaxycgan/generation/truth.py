@@ -11,7 +11,7 @@ from galaxycgan.catalogs.formats.fits import (
     write_hdu,
 )
 from galaxycgan.catalogs.schema.columns import LEGAL_LABELS, describe
-from galaxycgan.files import atomic_path
+from galaxycgan.files.atomic import atomic_path
 from galaxycgan.images.photometry import ab_magnitude
 
 #: name -> unit, comment, UCD

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path, read_json, sha256_file, write_json
+from galaxycgan.files.atomic import atomic_path, read_json, sha256_file, write_json
 from galaxycgan.images.bands import parse_bands
 from galaxycgan.mock.population import BANDS, I_LIMIT, Galaxies, I, draw_population
 from galaxycgan.mock.render import PATCHES, Renderer, draw_pool, render_in_worker, start_worker

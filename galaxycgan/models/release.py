@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path, read_json, write_json
+from galaxycgan.files.atomic import atomic_path, read_json, write_json
 from galaxycgan.models.ancestor import AncestorGenerator, AncestorShape
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.generator import LAYOUT, Generator, NetworkShape

@@ -6,7 +6,7 @@ import pickle
 import torch
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path
+from galaxycgan.files.atomic import atomic_path
 
 
 def save_checkpoint(path, state):

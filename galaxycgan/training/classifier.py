@@ -25,7 +25,7 @@ from galaxycgan.catalogs.store.training_subset import NO_FOLD, check_portion, us
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classifiers.scores import choose_threshold, scores
 from galaxycgan.evaluation.reports.classifier_report import PICTURES, REPORT, write_report
-from galaxycgan.files import atomic_path, hold_directory, read_json, sha256_file, write_json
+from galaxycgan.files.atomic import atomic_path, hold_directory, read_json, sha256_file, write_json
 from galaxycgan.models.classifier_learning import logits, temperature_of
 from galaxycgan.models.device import choose_device, reuse_memory, set_threads
 from galaxycgan.models.release import WEIGHTS

@@ -12,7 +12,7 @@ import torch
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.catalogs.store.training_subset import use_portion
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path, hold_directory, keep_records, make_directory, read_json, write_json
+from galaxycgan.files.atomic import atomic_path, hold_directory, keep_records, make_directory, read_json, write_json
 from galaxycgan.models.device import (
     choose_device,
     choose_precision,

@@ -8,7 +8,7 @@ import time
 import torch
 
 from galaxycgan.errors import Interrupted, UserError
-from galaxycgan.files import append_record
+from galaxycgan.files.atomic import append_record
 from galaxycgan.models.release import METRICS
 from galaxycgan.training.checkpoint import save_checkpoint
 from galaxycgan.training.names import CHECKPOINT

@@ -30,7 +30,7 @@ from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classifiers.paired_bootstrap import Judged, PairedBootstrap, summarise
 from galaxycgan.evaluation.classifiers.scores import scores
 from galaxycgan.evaluation.reports.study_report import PLOT, REPORT, TABLE, text_table, write_report
-from galaxycgan.files import make_directory, read_json, write_json, write_text
+from galaxycgan.files.atomic import make_directory, read_json, write_json, write_text
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.classifier import PREDICTIONS, train_classifier
 from galaxycgan.training.classifier_data import check_splits, check_survey, check_target

@@ -8,7 +8,7 @@ import torch
 
 from galaxycgan.evaluation.figures import galaxy_pictures
 from galaxycgan.evaluation.figures import plots_of_measurements as curves
-from galaxycgan.files import atomic_path, make_directory, read_records
+from galaxycgan.files.atomic import atomic_path, make_directory, read_records
 from galaxycgan.models.conditioning import spread
 from galaxycgan.models.device import autocast
 from galaxycgan.models.losses import energy_score

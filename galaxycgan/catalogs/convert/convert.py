@@ -21,7 +21,7 @@ from galaxycgan.catalogs.store.store import NO_SPLIT, GalaxyStore, split_of
 from galaxycgan.catalogs.store.table_width import check_width
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.files import file_record
+from galaxycgan.files.atomic import file_record
 from galaxycgan.provenance import tool_stamp
 
 CHUNK_BYTES = 8 << 20

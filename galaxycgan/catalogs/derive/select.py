@@ -16,7 +16,7 @@ from galaxycgan.catalogs.store.splits import split_lines
 from galaxycgan.catalogs.store.store import SPLITS, GalaxyStore
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.files import file_record
+from galaxycgan.files.atomic import file_record
 from galaxycgan.randomness import generator
 
 

@@ -20,7 +20,7 @@ from galaxycgan.catalogs.store.checksums import CheckedImages
 from galaxycgan.catalogs.store.derived import open_sound
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path
+from galaxycgan.files.atomic import atomic_path
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY
 
 #: Values of a store's provenance, by their place in it, that get a keyword of their own.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from galaxycgan.catalogs.export.export import write_fits
 from galaxycgan.catalogs.formats.fits import BLOCK, list_hdus, ones_sum
-from galaxycgan.catalogs.streaming import Flusher
-from galaxycgan.files import atomic_path
+from galaxycgan.files.atomic import atomic_path
+from galaxycgan.files.streaming import Flusher
 
 
 class PixelsAhead:

@@ -18,7 +18,7 @@ from galaxycgan.catalogs.schema.columns import describe
 from galaxycgan.catalogs.schema.values import PlainColumn, meaning, unit_meant
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path
+from galaxycgan.files.atomic import atomic_path
 
 #: A file of the same store is known by its head, in which the store's id stands.
 HEAD_BYTES = 4 << 20

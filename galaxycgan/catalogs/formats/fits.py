@@ -12,8 +12,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from galaxycgan.catalogs.streaming import Flusher, ahead
 from galaxycgan.errors import UserError
+from galaxycgan.files.streaming import Flusher, ahead
 
 BLOCK = 2880
 READ_BYTES = 8 << 20

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.rows import read_rows
 from galaxycgan.errors import UserError
+from galaxycgan.files.rows import read_rows
 
 MAGIC = b"\x93NUMPY"
 

@@ -17,7 +17,7 @@ from galaxycgan.catalogs.formats.hdf5 import first_line
 from galaxycgan.catalogs.formats.npy import NpyFile, check_file
 from galaxycgan.catalogs.inputs.cutouts import CutoutSource, Told, central, check_pixels
 from galaxycgan.errors import UserError, first_few
-from galaxycgan.files import sha256_file
+from galaxycgan.files.atomic import sha256_file
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY, HSC_FILTERS
 
 NPY_NAME = re.compile(r"(?P<id>\d{1,19})-cutout\.npy")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from galaxycgan.errors import UserError
-from galaxycgan.files import file_record
+from galaxycgan.files.atomic import file_record
 
 
 @dataclass(frozen=True)

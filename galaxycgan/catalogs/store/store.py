@@ -29,11 +29,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from galaxycgan.catalogs.rows import read_rows
 from galaxycgan.catalogs.schema.columns import MASK, MISSING_INT, SCHEMA, SCHEMA_VERSION
 from galaxycgan.catalogs.store.header import StoreHeader
 from galaxycgan.catalogs.store.splits import NO_SPLIT, SPLITS, split_of
 from galaxycgan.errors import UserError, first_few
+from galaxycgan.files.rows import read_rows
 
 __all__ = ["NO_SPLIT", "SPLITS", "GalaxyStore", "StoreHeader", "find_store", "split_of"]
 

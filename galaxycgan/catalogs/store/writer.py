@@ -15,9 +15,9 @@ from astropy.units import Quantity
 
 from galaxycgan.catalogs.schema.columns import HDF5_VERSIONS, SCHEMA, SCHEMA_VERSION
 from galaxycgan.catalogs.store.splits import NO_SPLIT, split_of
-from galaxycgan.catalogs.streaming import Flusher
 from galaxycgan.errors import UserError
-from galaxycgan.files import atomic_path
+from galaxycgan.files.atomic import atomic_path
+from galaxycgan.files.streaming import Flusher
 
 
 class StoreWriter:

@@ -3,7 +3,7 @@
 import contextlib
 import contextvars
 
-from galaxycgan.files import atomic_path
+from galaxycgan.files.atomic import atomic_path
 
 #: Okabe & Ito (2008): black-grey for real, vermilion for generated, blue for the second real set.
 REAL, SYNTHETIC, OTHER = "#333333", "#d55e00", "#0072b2"

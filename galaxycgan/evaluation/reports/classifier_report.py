@@ -12,7 +12,7 @@ from galaxycgan.evaluation.classifiers.scores import BINS, curves, reliability
 from galaxycgan.evaluation.figures import galaxy_pictures
 from galaxycgan.evaluation.figures.style import OTHER, REAL, SYNTHETIC, WIDTH_INCH, save_figure, style
 from galaxycgan.evaluation.reports import evaluation_report as page
-from galaxycgan.files import write_text
+from galaxycgan.files.atomic import write_text
 
 OVERVIEW, OVERVIEW_SURVEY, MISTAKES, REPORT = "classifier.png", "classifier_survey.png", "mistakes.png", "report.html"
 #: What a run's report may leave beside it.

@@ -6,7 +6,7 @@ import json
 import math
 
 from galaxycgan.evaluation.metrics import goals
-from galaxycgan.files import write_text
+from galaxycgan.files.atomic import write_text
 
 #: The table on top, in its order; the others follow in a second table.
 FIRST = (

@@ -9,7 +9,7 @@ from galaxycgan.config.classifier import SYNTHETIC_BESIDE
 from galaxycgan.evaluation.classifiers.paired_bootstrap import SMALL, WIDEST
 from galaxycgan.evaluation.figures.style import SERIES, WIDTH_INCH, save_figure, style
 from galaxycgan.evaluation.reports import evaluation_report as page
-from galaxycgan.files import write_text
+from galaxycgan.files.atomic import write_text
 
 PLOT, REPORT, TABLE = "study.png", "report.html", "study.csv"
 

@@ -1,0 +1,1 @@
+"""Files on disk: written at once or not at all, locked, streamed."""
