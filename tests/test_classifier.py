@@ -20,7 +20,7 @@ from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files.atomic import read_json
 from galaxycgan.generation.classify import classify
-from galaxycgan.generation.job import generate
+from galaxycgan.generation.generate import generate
 from galaxycgan.models import device
 from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
 from galaxycgan.training.classifier import train_classifier

@@ -25,7 +25,7 @@ from galaxycgan.evaluation.metrics.label_response import responses
 from galaxycgan.evaluation.metrics.quick import QuickMetrics, quick_metrics
 from galaxycgan.evaluation.subject import GeneratorSubject
 from galaxycgan.files.atomic import read_json
-from galaxycgan.generation.job import generate
+from galaxycgan.generation.generate import generate
 from galaxycgan.images.photometry import measure
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.release import CARD, TRAINED_ON

@@ -8,7 +8,7 @@ from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
-from galaxycgan.generation.job import generate
+from galaxycgan.generation.generate import generate
 from galaxycgan.models import device
 from galaxycgan.training.gan import train_gan
 

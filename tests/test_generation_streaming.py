@@ -15,8 +15,8 @@ from galaxycgan.config import Bench, Export, Generate
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.files import streaming
-from galaxycgan.generation import job
-from galaxycgan.generation.job import generate
+from galaxycgan.generation import generate as stage
+from galaxycgan.generation.generate import generate
 from galaxycgan.generation.measurement import Measurement
 from galaxycgan.images.photometry import measure
 
@@ -83,7 +83,7 @@ def test_true_fluxes_are_measured_as_all_others_are_where_there_is_no_noise(size
 @pytest.mark.parametrize("shards", [1, 2])
 def test_a_fits_catalog_whose_pixels_came_first_is_the_one_that_export_writes(tmp_path, monkeypatch, images, shards):
     first = []
-    monkeypatch.setattr(job, "pixels_ahead", lambda *known: first.append(known) or fits_ahead.pixels_ahead(*known))
+    monkeypatch.setattr(stage, "pixels_ahead", lambda *known: first.append(known) or fits_ahead.pixels_ahead(*known))
     run = untrained_generator(tmp_path / "run", Bench(preset="tiny", size=16))
     (tmp_path / "r.toml").write_text("[population]\nkind = 'training'\nn = 130\n")
     out = tmp_path / "out"
@@ -98,7 +98,7 @@ def test_a_fits_catalog_whose_pixels_came_first_is_the_one_that_export_writes(tm
 
 
 def test_a_catalog_with_text_that_rides_along_has_its_fits_file_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(job, "pixels_ahead", None)  # the width of the table shows at the end
+    monkeypatch.setattr(stage, "pixels_ahead", None)  # the width of the table shows at the end
     run = untrained_generator(tmp_path / "run", Bench(preset="tiny", size=16))
     table = Table({"photo_z": [0.1, 0.2, 0.3], "log_mass": [8.5, 9.0, 9.5], "field": ["a", "COSMOS", "ELAIS N1"]})
     table.write(tmp_path / "mine.csv")

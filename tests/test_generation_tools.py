@@ -15,7 +15,7 @@ from galaxycgan.catalogs.export.read import read_catalog
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import Bench, Generate, TrainGan
 from galaxycgan.context import Context
-from galaxycgan.generation.job import generate
+from galaxycgan.generation.generate import generate
 from galaxycgan.training.gan import train_gan
 
 N = 70

@@ -13,7 +13,7 @@ from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
-from galaxycgan.generation.job import generate
+from galaxycgan.generation.generate import generate
 from galaxycgan.images.stretch import hsc_asinh_to_njy
 from galaxycgan.models.ancestor import AncestorCritic, AncestorGenerator, AncestorShape, to_display, to_njy
 from galaxycgan.models.painter import Painter

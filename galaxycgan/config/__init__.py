@@ -24,7 +24,7 @@ COMMANDS = {
     "select": (Select, "galaxycgan.catalogs.derive.select:select"),
     "export": (Export, "galaxycgan.catalogs.export.export:export"),
     "train_gan": (TrainGan, "galaxycgan.training.gan:train_gan"),
-    "generate": (Generate, "galaxycgan.generation.job:generate"),
+    "generate": (Generate, "galaxycgan.generation.generate:generate"),
     "regenerate": (Regenerate, "galaxycgan.generation.regenerate:regenerate"),
     "inject": (Inject, "galaxycgan.generation.inject:inject"),
     "train_classifier": (TrainClassifier, "galaxycgan.training.classifier:train_classifier"),

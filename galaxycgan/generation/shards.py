@@ -11,9 +11,9 @@ from galaxycgan.catalogs.store.integrity import table_problems
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.atomic import fsync, make_directory, read_json, write_json
+from galaxycgan.generation.blocks import make_blocks
 from galaxycgan.generation.catalog_writer import TABLE, CatalogWriter
 from galaxycgan.generation.names import CATALOG, SHARD_FILES, SHARDS, shard_path
-from galaxycgan.generation.pipeline import make_blocks
 from galaxycgan.models.painter import BLOCK
 
 #: One file for each request that shards were made of: jobs of one that replace another's don't meet in a file.
