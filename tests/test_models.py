@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.metrics.distances import power_spectra
+from galaxycgan.images.noise_measurement import noise_of
 from galaxycgan.images.photometry import noise_autocorrelation
 from galaxycgan.models.classifier import PRESETS, Classifier, dropped_quarter
 from galaxycgan.models.conditioning import Conditioning
@@ -21,7 +22,6 @@ from galaxycgan.models.neighbours import latent_neighbours
 from galaxycgan.models.noise import CorrelatedNoise
 from galaxycgan.models.photometer import Photometer
 from galaxycgan.models.profile import Profile
-from galaxycgan.training.noise import noise_of
 from galaxycgan.training.sampler import dihedral
 
 

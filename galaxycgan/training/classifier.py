@@ -26,6 +26,7 @@ from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classifiers.scores import choose_threshold, scores
 from galaxycgan.evaluation.reports.classifier_report import PICTURES, REPORT, write_report
 from galaxycgan.files.atomic import atomic_path, hold_directory, read_json, sha256_file, write_json
+from galaxycgan.images.noise_measurement import noise_of
 from galaxycgan.models.classifier_learning import logits, temperature_of
 from galaxycgan.models.device import choose_device, reuse_memory, set_threads
 from galaxycgan.models.release import WEIGHTS
@@ -35,7 +36,6 @@ from galaxycgan.training.classifier_data import NAMES, SyntheticImages, read_spl
 from galaxycgan.training.classifier_loop import RECIPE, ClassifierTrainer, for_scales
 from galaxycgan.training.classifier_model import MODEL, probabilities, save_classifier
 from galaxycgan.training.names import CHECKPOINT
-from galaxycgan.training.noise import noise_of
 
 SCHEMA, SCHEMA_VERSION = "galaxycgan-classifier", 1
 METRICS, PREDICTIONS = "metrics.json", "predictions.npz"

@@ -13,6 +13,7 @@ from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.catalogs.store.training_subset import use_portion
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import atomic_path, hold_directory, keep_records, make_directory, read_json, write_json
+from galaxycgan.images.noise_measurement import noise_of
 from galaxycgan.models.device import (
     choose_device,
     choose_precision,
@@ -32,7 +33,6 @@ from galaxycgan.training.distributed import device_of, team_of
 from galaxycgan.training.gan_data import check_images, measured, training_labels
 from galaxycgan.training.loop import Loop
 from galaxycgan.training.names import CHECKPOINT
-from galaxycgan.training.noise import noise_of
 from galaxycgan.training.predictor import PredictorTrainer
 from galaxycgan.training.threads import WORTH_IMAGES, fastest_threads
 from galaxycgan.training.validation import Looks

@@ -5,8 +5,8 @@ import numpy as np
 from galaxycgan.catalogs.schema.columns import is_measured
 from galaxycgan.catalogs.store.training_subset import TRAIN
 from galaxycgan.errors import UserError
+from galaxycgan.images.noise_measurement import sky_left
 from galaxycgan.models.conditioning import Conditioning, spread
-from galaxycgan.training.noise import sky_left
 
 SMALLEST_SET, SMALLEST_SIZE, LARGEST_SIZE = 16, 32, 128
 #: Training galaxies that noise and scales are measured on, at most.
