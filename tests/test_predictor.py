@@ -15,7 +15,7 @@ from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.generation.generate import generate
 from galaxycgan.images.stretch import hsc_asinh_to_njy
-from galaxycgan.models.ancestor import AncestorCritic, AncestorGenerator, AncestorShape, to_display, to_njy
+from galaxycgan.models.baseline_2018 import AncestorCritic, AncestorGenerator, AncestorShape, to_display, to_njy
 from galaxycgan.models.painter import Painter
 from galaxycgan.training.gan import train_gan
 

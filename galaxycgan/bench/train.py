@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from galaxycgan.bench.timing import timed
 from galaxycgan.images.bands import parse_bands
-from galaxycgan.models.ancestor import AncestorShape
+from galaxycgan.models.baseline_2018 import AncestorShape
 from galaxycgan.models.device import (
     autocast,
     choose_device,

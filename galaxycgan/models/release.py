@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save
 
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import atomic_path, read_json, write_json
-from galaxycgan.models.ancestor import AncestorGenerator, AncestorShape
+from galaxycgan.models.baseline_2018 import AncestorGenerator, AncestorShape
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.generator import LAYOUT, Generator, NetworkShape
 from galaxycgan.resources import gan_directory

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from galaxycgan.errors import UserError
-from galaxycgan.models.ancestor import AncestorCritic, AncestorGenerator, to_display
+from galaxycgan.models.baseline_2018 import AncestorCritic, AncestorGenerator, to_display
 from galaxycgan.models.device import autocast
 from galaxycgan.models.photometer import Photometer
 from galaxycgan.randomness import normals
