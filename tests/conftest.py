@@ -63,7 +63,7 @@ def tiny_trainer(disturbance=0.0, gain=0.01):
 
 def train_with_stops(options, looks):
     """Train a GAN, stopped after so many looks each time and started again, to its end."""
-    from galaxycgan.training.gan import train_gan
+    from galaxycgan.training.train_gan import train_gan
 
     for each in looks:
         with pytest.raises(Interrupted):

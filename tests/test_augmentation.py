@@ -4,20 +4,22 @@ import pytest
 import torch
 from conftest import tiny_batch, tiny_trainer
 
-from galaxycgan.training import augmentation
+from galaxycgan.training import critic_disturbance
 
 
 def test_few_galaxies_need_it_and_enough_do_not():
-    assert [augmentation.strength(n) for n in (16, 150, 225, 300, 100_000)] == [1, 1, 0.5, 0, 0]
+    assert [critic_disturbance.strength(n) for n in (16, 150, 225, 300, 100_000)] == [1, 1, 0.5, 0, 0]
 
 
 def test_both_sides_are_disturbed_alike_with_noise_of_their_own():
     random = torch.Generator().manual_seed(0)
     pixels, features = torch.randn(500, 3, 32, 32, generator=random), torch.randn(500, 40, generator=random)
     sides = [torch.randn(500, 3 * 32 * 32 + 40 + 2, generator=random) for _ in range(2)]
-    one, other = (augmentation.disturbed((pixels, features), drawn, 1.0, (2, -1)) for drawn in sides)
+    one, other = (critic_disturbance.disturbed((pixels, features), drawn, 1.0, (2, -1)) for drawn in sides)
     moved = torch.roll(pixels, (2, -1), (-2, -1))
-    for k, (before, most) in enumerate(((moved, augmentation.PIXELS), (features, augmentation.MEASUREMENTS))):
+    for k, (before, most) in enumerate(
+        ((moved, critic_disturbance.PIXELS), (features, critic_disturbance.MEASUREMENTS))
+    ):
         added = [side[k] - before for side in (one, other)]
         assert not torch.equal(*added)
         for each in added:
@@ -26,15 +28,15 @@ def test_both_sides_are_disturbed_alike_with_noise_of_their_own():
             # A uniform share squared is a third in the mean.
             assert each.square().mean().sqrt() == pytest.approx(most / 3**0.5, rel=0.1)
             assert abs(float(each.mean())) < 0.01  # no brightness
-    half = augmentation.disturbed((pixels, features), sides[0], 0.5, (2, -1))
+    half = critic_disturbance.disturbed((pixels, features), sides[0], 0.5, (2, -1))
     assert torch.allclose(half[1] - features, 0.5 * (one[1] - features), atol=1e-6)
 
 
 def test_shifts_reach_three_pixels_both_ways_and_belong_to_the_batch():
-    shifts = [augmentation.shift_of(0, first, 1.0) for first in range(0, 32 * 400, 32)]
+    shifts = [critic_disturbance.shift_of(0, first, 1.0) for first in range(0, 32 * 400, 32)]
     assert {step for pair in shifts for step in pair} == set(range(-3, 4))
-    assert augmentation.shift_of(0, 64, 1.0) == shifts[2]
-    assert {augmentation.shift_of(0, first, 0.1) for first in range(50)} == {(0, 0)}
+    assert critic_disturbance.shift_of(0, 64, 1.0) == shifts[2]
+    assert {critic_disturbance.shift_of(0, first, 0.1) for first in range(50)} == {(0, 0)}
 
 
 def test_critics_alone_are_told_of_it_and_the_energy_score_is_of_the_galaxies_as_they_are(monkeypatch):

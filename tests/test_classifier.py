@@ -23,10 +23,10 @@ from galaxycgan.generation.classify import classify
 from galaxycgan.generation.generate import generate
 from galaxycgan.models import device
 from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
-from galaxycgan.training.classifier import train_classifier
 from galaxycgan.training.classifier_data import Split, SyntheticImages, read_split, read_splits
 from galaxycgan.training.classifier_loop import ClassifierTrainer
-from galaxycgan.training.gan import train_gan
+from galaxycgan.training.train_classifier import train_classifier
+from galaxycgan.training.train_gan import train_gan
 
 TARGET = "photo_z < 0.4"
 CPU = torch.device("cpu")

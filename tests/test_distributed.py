@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
-from galaxycgan.training.gan import train_gan
+from galaxycgan.training.train_gan import train_gan
 
 BATCH, STEPS = 8, 20
 #: A step a line: what `Trainer.step` reports, averaged over the processes.

@@ -29,7 +29,7 @@ from galaxycgan.generation.generate import generate
 from galaxycgan.images.photometry import measure
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.release import CARD, TRAINED_ON
-from galaxycgan.training.gan import train_gan
+from galaxycgan.training.train_gan import train_gan
 
 BANDS = ("g", "r", "i")
 

@@ -10,7 +10,7 @@ from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.generation.generate import generate
 from galaxycgan.models import device
-from galaxycgan.training.gan import train_gan
+from galaxycgan.training.train_gan import train_gan
 
 RECIPE = """
 name = "{kind}"

@@ -16,7 +16,7 @@ from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.config import Bench, Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.generation.generate import generate
-from galaxycgan.training.gan import train_gan
+from galaxycgan.training.train_gan import train_gan
 
 N = 70
 

@@ -14,7 +14,7 @@ from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.painter import Painter
 from galaxycgan.training import adversarial
 from galaxycgan.training.adversarial import Settings, Trainer
-from galaxycgan.training.gan import train_gan
+from galaxycgan.training.train_gan import train_gan
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 

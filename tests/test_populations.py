@@ -8,12 +8,12 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable, Table
 
-from galaxycgan.catalogs.mass_function import completeness, schechter
-from galaxycgan.catalogs.populations import population
-from galaxycgan.catalogs.recipes import noise_sigma, read_recipe
 from galaxycgan.errors import UserError
 from galaxycgan.generation.row_format import RowFormat
 from galaxycgan.models.conditioning import Conditioning
+from galaxycgan.populations.mass_function import completeness, schechter
+from galaxycgan.populations.populations import population
+from galaxycgan.populations.recipes import noise_sigma, read_recipe
 from galaxycgan.resources import shipped_folder
 
 COLUMNS, BANDS = ("photo_z", "log_mass"), ("g", "r", "i")

@@ -17,7 +17,7 @@ from galaxycgan.generation.generate import generate
 from galaxycgan.images.stretch import hsc_asinh_to_njy
 from galaxycgan.models.baseline_2018 import AncestorCritic, AncestorGenerator, AncestorShape, to_display, to_njy
 from galaxycgan.models.painter import Painter
-from galaxycgan.training.gan import train_gan
+from galaxycgan.training.train_gan import train_gan
 
 
 def parameters(network):

@@ -19,7 +19,7 @@ from galaxycgan.errors import UserError
 from galaxycgan.generation.generate import generate
 from galaxycgan.generation.shards import Shards
 from galaxycgan.models import device
-from galaxycgan.training.gan import train_gan
+from galaxycgan.training.train_gan import train_gan
 
 CREATED = "2026-01-01T00:00:00Z"
 N = 64 * 4 + 9

@@ -18,8 +18,8 @@ from galaxycgan.evaluation.reports.study_report import text_table
 from galaxycgan.files.atomic import read_json
 from galaxycgan.submit import submit
 from galaxycgan.training import study as stage
-from galaxycgan.training.gan import train_gan
 from galaxycgan.training.study import study
+from galaxycgan.training.train_gan import train_gan
 
 TARGET = "log_mass < 9.3"
 ARMS = ["cnn2018-standard", "cnn2018-standard+gan", "cnn2018-synthetic-alone", "cnn2018-none"]
@@ -41,7 +41,9 @@ def options(survey_store, other_store, tmp_path):
 
 
 def test_a_smoke_grid_submitted_in_two_parts_ends_in_a_table(options, survey_store, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("galaxycgan.training.classifier.write_report", lambda *arguments: None)  # tested elsewhere
+    monkeypatch.setattr(
+        "galaxycgan.training.train_classifier.write_report", lambda *arguments: None
+    )  # tested elsewhere
     context = Context()
     context.stop.set()
     with pytest.raises(Interrupted):

@@ -28,8 +28,8 @@ from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.release import load_generator
 from galaxycgan.training.adversarial import PENALTY_EVERY, Settings, Trainer
 from galaxycgan.training.checkpoint import load_checkpoint
-from galaxycgan.training.gan import RECIPES, train_gan
 from galaxycgan.training.threads import fastest_threads
+from galaxycgan.training.train_gan import RECIPES, train_gan
 
 CPU = torch.device("cpu")
 COMPILE = Trainer.compile
@@ -91,12 +91,12 @@ def test_a_run_goes_on_with_the_number_of_threads_that_was_chosen_for_it(
     options, tmp_path, monkeypatch, threads_as_before, capsys
 ):
     # As many cores as there are or not: the choice is of the first part alone.
-    monkeypatch.setattr("galaxycgan.training.gan.WORTH_IMAGES", 1)
-    monkeypatch.setattr("galaxycgan.training.gan.fastest_threads", lambda *_: torch.set_num_threads(1) or 1)
+    monkeypatch.setattr("galaxycgan.training.train_gan.WORTH_IMAGES", 1)
+    monkeypatch.setattr("galaxycgan.training.train_gan.fastest_threads", lambda *_: torch.set_num_threads(1) or 1)
     left_to_us = dataclasses.replace(options, threads=0)
     with pytest.raises(Interrupted):
         train_gan(left_to_us, Context(stop=StopAfter(3)))
-    monkeypatch.delattr("galaxycgan.training.gan.fastest_threads")
+    monkeypatch.delattr("galaxycgan.training.train_gan.fastest_threads")
     train_gan(left_to_us, Context())
     assert capsys.readouterr().out.count("cpu, 1 threads") == 2
     train_gan(dataclasses.replace(options, run=str(tmp_path / "one")), Context())

@@ -16,7 +16,7 @@ from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files.atomic import append_record, keep_records, read_records
 from galaxycgan.models.generator import Generator, NetworkShape
 from galaxycgan.models.photometer import Photometer
-from galaxycgan.training import gan, loop, validation
+from galaxycgan.training import loop, train_gan, validation
 from galaxycgan.training.validation import Validation
 
 
@@ -38,7 +38,7 @@ def scored(monkeypatch):
 
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
     look.curves = lambda: None
-    monkeypatch.setattr(gan.Looks, "of", lambda *given: look)
+    monkeypatch.setattr(train_gan.Looks, "of", lambda *given: look)
     return scores
 
 
@@ -48,11 +48,11 @@ def released(run):
 
 def test_the_generator_that_the_validation_liked_best_is_released(options, tmp_path, scored):
     scored.update({64: 0.1, 240: 0.4, 320: 0.5})  # the first lies in the half in which pictures still grow
-    gan.train_gan(options, Context())
+    train_gan.train_gan(options, Context())
     weights, training = released(tmp_path / "run")
     assert training["released_at_image"] == 240 and training["images_shown"] == 320
     scored[240] = 0.9
-    gan.train_gan(dataclasses.replace(options, run=str(tmp_path / "last")), Context())
+    train_gan.train_gan(dataclasses.replace(options, run=str(tmp_path / "last")), Context())
     last, training = released(tmp_path / "last")
     assert training["released_at_image"] == 320
     assert not torch.equal(weights["paint.weight"], last["paint.weight"])
@@ -60,13 +60,13 @@ def test_the_generator_that_the_validation_liked_best_is_released(options, tmp_p
 
 def test_labels_and_distributions_choose_it_together(options, tmp_path, scored):
     scored.update({240: (0.90, 0.3), 256: (0.91, 0.2), 320: (1.0, 0.15)})
-    gan.train_gan(options, Context())
+    train_gan.train_gan(options, Context())
     assert released(tmp_path / "run")[1]["released_at_image"] == 256
 
 
 def test_of_scores_that_are_alike_the_latest_counts_but_they_do_not_wander(options, tmp_path, scored):
     scored.update({224: (0.5, 0.5), 240: (0.502, 0.502), 256: (0.504, 0.504), 320: (0.506, 0.506)})
-    gan.train_gan(options, Context())
+    train_gan.train_gan(options, Context())
     assert released(tmp_path / "run")[1]["released_at_image"] == 240
 
 
@@ -80,11 +80,11 @@ def test_a_generator_that_makes_nothing_real_any_more_ends_its_run(options, tmp_
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
     monkeypatch.setattr(loop, "LOST_IMAGES", 100)
     look.curves = lambda: None
-    monkeypatch.setattr(gan.Looks, "of", lambda *given: look)
+    monkeypatch.setattr(train_gan.Looks, "of", lambda *given: look)
     with pytest.raises(UserError, match="diverged at image 272; try a smaller --lr"):
-        gan.train_gan(options, Context())
+        train_gan.train_gan(options, Context())
     assert not (tmp_path / "run/generator.safetensors").exists()
-    gan.train_gan(dataclasses.replace(options, objective="predictor", overwrite=True), Context())
+    train_gan.train_gan(dataclasses.replace(options, objective="predictor", overwrite=True), Context())
 
 
 def test_lost_ticks_are_counted_through_a_stop_and_a_lost_generator_is_told(options, tmp_path, monkeypatch, capsys):
@@ -93,27 +93,27 @@ def test_lost_ticks_are_counted_through_a_stop_and_a_lost_generator_is_told(opti
 
     look.curves = lambda: None
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
-    monkeypatch.setattr(gan.Looks, "of", lambda *given: look)
+    monkeypatch.setattr(train_gan.Looks, "of", lambda *given: look)
     since = [0]
     for since[0], told in ((200, False), (0, True)):  # of the first the one that is released is from before
-        gan.train_gan(dataclasses.replace(options, overwrite=True), Context())
+        train_gan.train_gan(dataclasses.replace(options, overwrite=True), Context())
         assert ("far worse than real ones of other labels" in capsys.readouterr().out) == told
     monkeypatch.setattr(loop, "LOST_IMAGES", 200)
     stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
     with pytest.raises(Interrupted):
-        gan.train_gan(stopped, Context(stop=StopAfter(13)))
+        train_gan.train_gan(stopped, Context(stop=StopAfter(13)))
     with pytest.raises(UserError, match="diverged at image 240; the checkpoint before it is kept"):
-        gan.train_gan(stopped, Context())
+        train_gan.train_gan(stopped, Context())
 
 
 def test_a_resumed_run_remembers_the_best(options, tmp_path, scored):
     scored[208] = 0.2
-    gan.train_gan(options, Context())
+    train_gan.train_gan(options, Context())
     stopped = dataclasses.replace(options, run=str(tmp_path / "stopped"))
     with pytest.raises(Interrupted):
-        gan.train_gan(stopped, Context(stop=StopAfter(15)))
+        train_gan.train_gan(stopped, Context(stop=StopAfter(15)))
     del scored[208]
-    gan.train_gan(stopped, Context())
+    train_gan.train_gan(stopped, Context())
     one, other = released(tmp_path / "run"), released(tmp_path / "stopped")
     assert one[1]["released_at_image"] == other[1]["released_at_image"] == 208
     assert all(torch.equal(one[0][name], other[0][name]) for name in one[0])
@@ -127,7 +127,7 @@ def test_a_run_leaves_a_grid_of_samples_at_every_tick_and_its_curves(options, tm
     monkeypatch.setattr(
         validation.curves, "training_curves", lambda path, records: drawn.append(len(records)) or draw(path, records)
     )
-    gan.train_gan(options, Context())
+    train_gan.train_gan(options, Context())
     assert drawn == [1, 2]  # the last one, too
     pictures = sorted((tmp_path / "run/samples").glob("*.png"))
     assert [picture.name for picture in pictures] == ["00000160.png", "00000320.png"]
@@ -167,7 +167,7 @@ def test_a_validation_galaxy_that_lacks_a_label_is_not_compared(survey_files, tm
         store=str(store), run=str(tmp_path / "run"), preset="tiny", images=32, batch=16, threads=1,
         labels="log_mass,sfr,kind", categories="kind",
     )  # fmt: skip
-    gan.train_gan(options, Context())
+    train_gan.train_gan(options, Context())
     assert (tmp_path / "run/generator.safetensors").exists()
 
 

@@ -13,7 +13,6 @@ from galaxycgan.catalogs.export.export import write_fits
 from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
 from galaxycgan.catalogs.formats.hdf5 import is_hdf5
 from galaxycgan.catalogs.formats.suffixes import check_suffix
-from galaxycgan.catalogs.recipes import noise_sigma
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError
@@ -22,6 +21,7 @@ from galaxycgan.generation.request import catalog_header, measure_of
 from galaxycgan.models.device import choose_device, repeatable, set_threads
 from galaxycgan.models.painter import BLOCK, Painter
 from galaxycgan.models.release import WEIGHTS
+from galaxycgan.populations.recipes import noise_sigma
 
 #: Of the brightest pixel: what another processor or version of torch may change.
 TOLERANCE = 1e-3

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.populations import population
-from galaxycgan.catalogs.recipes import noise_sigma, read_recipe
 from galaxycgan.catalogs.store.header import StoreHeader
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import sha256_file
@@ -17,6 +15,8 @@ from galaxycgan.generation.row_format import RowFormat
 from galaxycgan.models.device import choose_device
 from galaxycgan.models.painter import BLOCK, Painter
 from galaxycgan.models.release import WEIGHTS
+from galaxycgan.populations.populations import population
+from galaxycgan.populations.recipes import noise_sigma, read_recipe
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.resources import find
 

@@ -17,7 +17,7 @@ from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, 
 from galaxycgan.models.recorded import Recorder
 from galaxycgan.models.response import STEP, Response
 from galaxycgan.randomness import generator, normals
-from galaxycgan.training import augmentation
+from galaxycgan.training import critic_disturbance
 from galaxycgan.training.distributed import ALONE
 from galaxycgan.training.sampler import dihedral, symmetry
 
@@ -246,7 +246,7 @@ class Trainer:
         if disturbance:
             deviates, shift = disturbance
             amount = self.settings.disturbance
-            real, fake, told = augmentation.both_disturbed(real, fake, conditions, deviates, amount, shift)
+            real, fake, told = critic_disturbance.both_disturbed(real, fake, conditions, deviates, amount, shift)
         report, real_scores = self._critic_step(real, [part.detach() for part in fake], told, penalise)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
         energy = energy_score(measured.detach(), *both_measured.chunk(GALAXIES_PER_LABEL))
@@ -259,8 +259,8 @@ class Trainer:
     def _disturbance(self, flux, conditions):
         """Draw what this step disturbs critics with: deviates, and how far images are moved [2]."""
         n_features = self.photometer.n_features
-        width = augmentation.deviates_of(flux[0].numel(), n_features, conditions.shape[1])
-        shift = augmentation.shift_of(self.settings.seed, self.images, self.settings.disturbance)
+        width = critic_disturbance.deviates_of(flux[0].numel(), n_features, conditions.shape[1])
+        shift = critic_disturbance.shift_of(self.settings.seed, self.images, self.settings.disturbance)
         return self._normals("critics", width), torch.tensor(shift, device=self.device)
 
     def _critic_step(self, real, fake, conditions, penalise):

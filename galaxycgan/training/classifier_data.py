@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import torch
 
-from galaxycgan.catalogs.populations import Recipe, draw_labels
 from galaxycgan.catalogs.store.conditions import evaluate, fulfilled, incomplete
 from galaxycgan.catalogs.store.training_subset import TEST, TRAIN, VALIDATION
 from galaxycgan.errors import UserError, first_few
@@ -13,6 +12,7 @@ from galaxycgan.evaluation.metrics.features import FeatureSpace
 from galaxycgan.models.conditioning import spread
 from galaxycgan.models.painter import Painter
 from galaxycgan.models.release import check_images, load_trained_on
+from galaxycgan.populations.populations import Recipe, draw_labels
 from galaxycgan.randomness import generator
 from galaxycgan.training.dataset import images_of, resident_bytes
 

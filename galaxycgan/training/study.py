@@ -32,10 +32,10 @@ from galaxycgan.evaluation.classifiers.scores import scores
 from galaxycgan.evaluation.reports.study_report import PLOT, REPORT, TABLE, text_table, write_report
 from galaxycgan.files.atomic import make_directory, read_json, write_json, write_text
 from galaxycgan.provenance import tool_stamp
-from galaxycgan.training.classifier import PREDICTIONS, train_classifier
 from galaxycgan.training.classifier_data import check_splits, check_survey, check_target
-from galaxycgan.training.gan import train_gan
 from galaxycgan.training.gan_data import training_labels
+from galaxycgan.training.train_classifier import PREDICTIONS, train_classifier
+from galaxycgan.training.train_gan import train_gan
 
 REQUEST, RESULT, DONE = "request.json", "study.json", "done.json"
 #: Options that all elements share; seeds, fractions and augmentations may be added later.

@@ -9,9 +9,9 @@ import abc
 import numpy as np
 from scipy.special import ndtr
 
-from galaxycgan.catalogs.mass_function import MassFunction
-from galaxycgan.catalogs.recipes import Recipe
 from galaxycgan.errors import UserError
+from galaxycgan.populations.mass_function import MassFunction
+from galaxycgan.populations.recipes import Recipe
 from galaxycgan.randomness import normals
 
 __all__ = ["Population", "Recipe", "draw_labels", "population"]
@@ -129,7 +129,7 @@ class OwnTable(Population):
 
     def __init__(self, recipe, conditioning, bands):
         super().__init__(recipe, conditioning)
-        from galaxycgan.catalogs.lightcone import Lightcone  # brings pandas along, which no other population needs
+        from galaxycgan.populations.user_table import Lightcone  # brings pandas along, which no other population needs
 
         lightcone = Lightcone(recipe, conditioning.columns, conditioning.categories, bands)
         self.n, self.extra, self.about = len(lightcone.labels), lightcone.extra, lightcone.about

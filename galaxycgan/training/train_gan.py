@@ -26,8 +26,8 @@ from galaxycgan.models.generator import LAYOUT
 from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGHTS, save_generator
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.training.adversarial import Settings, Trainer
-from galaxycgan.training.augmentation import strength
 from galaxycgan.training.checkpoint import load_checkpoint
+from galaxycgan.training.critic_disturbance import strength
 from galaxycgan.training.dataset import RealImages, resident_bytes
 from galaxycgan.training.distributed import device_of, team_of
 from galaxycgan.training.gan_data import check_images, measured, training_labels

@@ -1,0 +1,1 @@
+"""Which galaxies a catalog holds: recipes, a mass function, your own table."""
