@@ -12,7 +12,7 @@ STREAMS |= {"mock-population": 101, "mock-pool": 102, "mock-patches": 103, "mock
 _RADIANS_PER_STEP = np.float32(2.0 * np.pi / 2**32)
 
 
-def generator(seed, stream, index=0):
+def make_rng(seed, stream, index=0):
     """Return a numpy Generator that belongs to (seed, stream, index)."""
     # The index sits in the third counter word: 2^128 draws lie between neighbours.
     return np.random.Generator(np.random.Philox(key=[seed, STREAMS[stream]], counter=[0, 0, index, 0]))
@@ -56,4 +56,4 @@ def normals(seed, stream, first, count, size):
 
 def shuffled_order(seed, epoch, n):
     """Return the order in which an epoch visits `n` objects: int64 [n]."""
-    return generator(seed, "order", epoch).permutation(n)
+    return make_rng(seed, "order", epoch).permutation(n)

@@ -20,7 +20,7 @@ from galaxycgan.evaluation.metrics.judge import Galaxies, Sets, judge
 from galaxycgan.mock.population import BANDS
 from galaxycgan.mock.render import FourierGrid, Renderer, Sky, add_noise, draw_light, draw_pool
 from galaxycgan.mock.survey import draw_objects, measured
-from galaxycgan.randomness import generator
+from galaxycgan.randomness import make_rng
 
 COLUMNS = ("photo_z", "log_mass")
 IN_BANDS = ("g", "r", "i")
@@ -60,17 +60,17 @@ class MockSet:
         for k in range(n):
             sky = made.skies[objects.patch[k]]
             sky = Sky(sky.psf_fwhm_arcsec * blur, sky.psf_q, sky.psf_pa_deg, sky.sky_rms_njy)
-            rng = generator(seed, "mock-render", k)
+            rng = make_rng(seed, "mock-render", k)
             light.append(draw_light(objects.galaxies.take(k), sky, made.pool, IN_BANDS, grid, rng)[0])
             skies.append(sky)
-        labels = np.column_stack(measured(objects.galaxies, generator(seed, "mock-table")))[:n]
+        labels = np.column_stack(measured(objects.galaxies, make_rng(seed, "mock-table")))[:n]
         return cls(np.array(light), skies, labels, seed)
 
     def observe(self, factor=1.0, white=False, salt=0):
         """Return noisy images [n, band, y, x]."""
         out = np.empty_like(self.light, dtype=np.float32)
         for k, (light, sky) in enumerate(zip(self.light, self.skies, strict=True)):
-            rng = generator(self.seed + 1_000_003 * (1 + salt), "mock-render", k)
+            rng = make_rng(self.seed + 1_000_003 * (1 + salt), "mock-render", k)
             out[k] = _white(factor * light, sky, rng) if white else add_noise(factor * light, sky, IN_BANDS, rng)
         return out
 

@@ -37,7 +37,7 @@ def test_the_surroundings_are_a_part_of_the_image(size):
     latent = torch.randn(8, generator.shape.latent_size, generator=random)
     conditions = torch.randn(8, 2, generator=random)
     with torch.no_grad():
-        flux, depth, around = generator(latent, conditions, apart=True)
+        flux, depth, around = generator(latent, conditions, return_surroundings=True)
         assert torch.equal(flux, generator(latent, conditions)[0])
         generator.neighbours.peak.fill_(-30.0)
         alone, same = generator(latent, conditions)

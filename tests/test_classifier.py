@@ -14,7 +14,7 @@ from conftest import StopAfter, make_survey
 from galaxycgan.catalogs.check.fits_integrity import fits_problems
 from galaxycgan.catalogs.store.conditions import evaluate, incomplete
 from galaxycgan.catalogs.store.store import GalaxyStore
-from galaxycgan.catalogs.store.training_subset import portion
+from galaxycgan.catalogs.store.training_subset import training_subset
 from galaxycgan.config import Classify, Generate, TrainClassifier, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
@@ -95,7 +95,7 @@ def test_a_table_of_probabilities_tells_which_scores_are_clean(options, gan, tmp
         table = Table.read(out)
         with GalaxyStore(survey_store) as store:
             own = {name: changes[name] for name in ("fold", "folds") if name in changes}
-            split = portion(store.ids, store.split, **own)
+            split = training_subset(store.ids, store.split, **own)
         assert np.array_equal(table["split"], np.where(split < 0, 2, split))
     classify(Classify(model=options.run, store=str(other_store), out=str(out), overwrite=True), Context())
     assert set(Table.read(out)["split"]) == {2}
@@ -366,7 +366,7 @@ def test_a_gan_that_saw_test_galaxies_is_refused_by_their_ids(options, gan, surv
 def test_at_a_fraction_the_gan_must_have_learned_from_exactly_its_galaxies(options, gan, survey_store, tmp_path):
     options = dataclasses.replace(options, augment="standard+gan", gan=str(gan), fraction=0.5, epochs=1)
     with GalaxyStore(survey_store) as store:
-        ids, split = store.ids, portion(store.ids, store.split, 0.5)
+        ids, split = store.ids, training_subset(store.ids, store.split, 0.5)
     missing = np.setdiff1d(np.load(gan / "trained_on.npy"), ids[split == 0])
     with pytest.raises(UserError, match=f"exactly; {len(missing)} differ .*{missing[0]}"):
         train_classifier(options, Context())
@@ -462,7 +462,7 @@ def test_a_fold_is_what_the_classifier_is_tested_on(options, tmp_path, survey_st
     train_classifier(dataclasses.replace(options, target="log_mass < 9.3", fold=2, folds=3, epochs=1), Context())
     tested = np.load(tmp_path / "run/predictions.npz")["test_ids"]
     with GalaxyStore(survey_store) as store:
-        expected = store.ids[portion(store.ids, store.split, 1.0, 2, 3) == 2]
+        expected = store.ids[training_subset(store.ids, store.split, 1.0, 2, 3) == 2]
     assert np.array_equal(np.sort(tested), np.sort(expected))
 
 

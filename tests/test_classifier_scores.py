@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from galaxycgan.catalogs.store.splits import split_of
-from galaxycgan.catalogs.store.training_subset import portion
+from galaxycgan.catalogs.store.training_subset import training_subset
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classifiers.scores import choose_threshold, curves, reliability, roc_auc, scores
 from galaxycgan.evaluation.reports.classifier_report import confident_mistakes
@@ -18,7 +18,7 @@ SPLIT = split_of(IDS)
 
 
 def galaxies(n, seed=0, steps=None):
-    """Kinds that come true as often as the probabilities say."""
+    """GalaxyTypes that come true as often as the probabilities say."""
     random = np.random.default_rng(seed)
     probability = random.uniform(0.02, 0.98, n)
     probability = probability if steps is None else np.round(probability * steps) / steps
@@ -162,7 +162,7 @@ def test_each_image_is_moved_by_its_own_symmetry_and_shift():
 
 
 def test_smaller_fractions_lie_within_larger_ones_and_leave_the_other_splits_alone():
-    parts = {share: portion(IDS, SPLIT, share) for share in (0.1, 0.25, 1.0)}
+    parts = {share: training_subset(IDS, SPLIT, share) for share in (0.1, 0.25, 1.0)}
     assert np.array_equal(parts[1.0], SPLIT)
     n = (SPLIT == 0).sum()
     for share, part in parts.items():
@@ -170,20 +170,20 @@ def test_smaller_fractions_lie_within_larger_ones_and_leave_the_other_splits_alo
         assert np.array_equal(part[SPLIT > 0], SPLIT[SPLIT > 0])
     assert not ((parts[0.1] == 0) & (parts[0.25] != 0)).any()
     some = np.arange(0, len(IDS), 3)  # stable: the same galaxies whatever else is in the store
-    assert np.array_equal(portion(IDS[some], SPLIT[some], 0.25), parts[0.25][some])
-    others = portion(IDS, SPLIT, 0.25, draw=1)
+    assert np.array_equal(training_subset(IDS[some], SPLIT[some], 0.25), parts[0.25][some])
+    others = training_subset(IDS, SPLIT, 0.25, draw=1)
     both = np.count_nonzero((others == 0) & (parts[0.25] == 0)) / np.count_nonzero(others == 0)
     assert 0.2 < both < 0.3  # another draw: by chance a quarter is in both
 
 
 def test_folds_cover_training_and_validation_once_and_never_touch_the_test_split():
-    folds = [portion(IDS, SPLIT, 1.0, k, 4) for k in range(4)]
+    folds = [training_subset(IDS, SPLIT, 1.0, k, 4) for k in range(4)]
     tested = sum((fold == 2).astype(int) for fold in folds)
     assert np.array_equal(tested, np.isin(SPLIT, (0, 1)).astype(int))
     for fold in folds:
         assert (fold[SPLIT == 2] == -1).all()
         assert (fold == 1).sum() / (fold >= 0).sum() == pytest.approx(0.75 / 9, abs=0.01)
-    halved = portion(IDS, SPLIT, 0.5, 1, 4)
+    halved = training_subset(IDS, SPLIT, 0.5, 1, 4)
     assert (halved == 0).sum() == pytest.approx((folds[1] == 0).sum() / 2, rel=0.05)
     assert np.array_equal(halved == 2, folds[1] == 2) and np.array_equal(halved == 1, folds[1] == 1)
 
@@ -191,4 +191,4 @@ def test_folds_cover_training_and_validation_once_and_never_touch_the_test_split
 @pytest.mark.parametrize("bad", [{"fraction": 0.0}, {"fraction": 1.1}, {"fold": 5}, {"fold": 0, "folds": 1}])
 def test_a_portion_that_cannot_be_is_refused(bad):
     with pytest.raises(UserError, match="--f"):
-        portion(IDS, SPLIT, **bad)
+        training_subset(IDS, SPLIT, **bad)

@@ -33,12 +33,12 @@ with team_of(device, BATCH) as team:
     trainer = Trainer(NetworkShape.preset("tiny", 3, 32, 2), Settings(BATCH, 6e-4, 0.3, 5), device, torch.float32, team)
     trainer.critic.standardise_on(images)
     for step in range(STEPS):
-        piece = team.piece(BATCH)
+        piece = team.local_slice(BATCH)
         rows = (torch.arange(BATCH) + step * BATCH)[piece] % len(images)
         report = trainer.step(images[rows], labels[rows], 0.0)
         values = [value.reshape(1) for value in report.values()]
         team.average(values)
-        if team.leads:
+        if team.is_main:
             print(json.dumps({k: float(v) for k, v in zip(report, values)}))
 # Threads that outlive the team abort the process now and then, as the interpreter stops.
 names = [open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")]

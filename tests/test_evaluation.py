@@ -11,7 +11,7 @@ import torch
 from astropy.io import fits
 
 from galaxycgan.catalogs.store.store import GalaxyStore
-from galaxycgan.catalogs.store.training_subset import portion
+from galaxycgan.catalogs.store.training_subset import training_subset
 from galaxycgan.config import Evaluate, Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
@@ -381,7 +381,7 @@ def test_it_says_why_fewer_galaxies_are_compared_than_are_there(survey_store):
         # Those that it learned from are left out, whichever they were.
         fold = {"fraction": 1.0, "fold": 1, "folds": 3}
         compared = chosen(labelled, **of_this, training=fold | {"seed": 1}).rows
-        assert set(compared) == set(np.flatnonzero(portion(store.ids, store.split, **fold) > 0)) | set(
+        assert set(compared) == set(np.flatnonzero(training_subset(store.ids, store.split, **fold) > 0)) | set(
             np.flatnonzero(store.split == 2)
         )
 

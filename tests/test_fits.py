@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 from galaxycgan.catalogs.check.info import summary
 from galaxycgan.catalogs.export.export import write_fits
 from galaxycgan.catalogs.export.read import read_catalog, read_fits_images
-from galaxycgan.catalogs.schema.columns import MISSING_INT, describe
+from galaxycgan.catalogs.schema.columns import MISSING_INT, describe_column
 from galaxycgan.catalogs.store.store import GalaxyStore, StoreHeader
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError
@@ -44,7 +44,7 @@ def write_synthetic(path, n=300, recipe="demo", first_pixel=0.0):
     names += [f"{kind}_{band}" for kind in kinds for band in bands]
     table = QTable()
     for name in names:
-        unit = describe(name, bands).unit
+        unit = describe_column(name, bands).unit
         values = rng.uniform(1, 10, n)
         values[3] = np.nan
         table[name] = values if unit is None else values * unit

@@ -17,7 +17,7 @@ from slurm_cluster import ROOT, galaxycgan, submit, until, write_survey
 
 from galaxycgan import config
 from galaxycgan import submit as door
-from galaxycgan.cluster import driver, machine, marks, rundir, slurm, stages
+from galaxycgan.cluster import driver, fingerprints, machine, rundir, slurm, stages
 from galaxycgan.cluster.group import Group
 from galaxycgan.cluster.jobs import Job
 from galaxycgan.cluster.observe import observe
@@ -604,13 +604,13 @@ def test_a_result_that_was_removed_or_changed_is_made_again_and_a_file_beside_it
 
 
 def test_marks_leave_out_hidden_files_and_those_that_vanish_meanwhile(here, monkeypatch):
-    before = marks.stamp(here)
+    before = fingerprints.stamp(here)
     Path(".catalog.h5.host.7.part").touch()
     Path(".nfs0001").touch()
-    assert marks.stamp(here) == before
+    assert fingerprints.stamp(here) == before
     Path("vanished").symlink_to("nowhere")
     monkeypatch.setattr(Path, "is_file", lambda path: path != here)
-    assert marks.stamp(here) == before
+    assert fingerprints.stamp(here) == before
 
 
 def test_a_line_that_a_full_disk_has_torn_stops_no_later_start(here, calls):
@@ -652,7 +652,7 @@ def test_a_job_refuses_code_and_input_that_changed_since_submission_unless_told_
     for accept in (False, True):
         _, job = alone(changed="accept" if accept else "refuse")
         if changed == "code":
-            monkeypatch.setattr(marks, "code_mark", lambda: "other")
+            monkeypatch.setattr(fingerprints, "code_mark", lambda: "other")
         else:
             Path("s.h5").write_text("other")
         assert Job.of(job).run() == (0 if accept else 2)
@@ -680,7 +680,7 @@ def test_every_start_notes_machine_versions_seed_and_the_inputs_sha256(here, cal
     Path("s.h5").write_text("galaxies")
     _, job = alone()
     (start,) = job.starts()
-    assert start["inputs"]["store"]["sha256"] == marks.sha256_file("s.h5")
+    assert start["inputs"]["store"]["sha256"] == fingerprints.sha256_file("s.h5")
     assert start["seed"] == 3
     assert start["cores"] == sorted(os.sched_getaffinity(0))
     assert {"torch", "numpy", "galaxycgan", "git"} <= set(start["versions"])

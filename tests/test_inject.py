@@ -11,7 +11,7 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
 from galaxycgan.catalogs.check.fits_integrity import fits_problems
-from galaxycgan.catalogs.schema.columns import describe
+from galaxycgan.catalogs.schema.columns import describe_column
 from galaxycgan.catalogs.store.store import StoreHeader
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.generation.frame import aperture_sum, place
@@ -41,7 +41,7 @@ def catalog(tmp_path_factory):
     clean[:, 0] *= 0.3
     path = tmp_path_factory.mktemp("catalog") / "catalog.h5"
     table = QTable({"photo_z": rng.uniform(0.1, 0.5, 40)})
-    table["log_mass"] = rng.uniform(9, 11, 40) * describe("log_mass").unit
+    table["log_mass"] = rng.uniform(9, 11, 40) * describe_column("log_mass").unit
     names = {"created": "2026-01-01T00:00:00Z", "id_column": "SYN_id", "synthetic": True, "bands": BANDS}
     header = StoreHeader(**names, filters=("HSC-G", "HSC-R2", "HSC-I2"), psf_fwhm_arcsec=(0.79, 0.75, 0.6))
     with StoreWriter(path, n=40, header=header, noiseless=True) as writer:

@@ -18,7 +18,7 @@ from galaxycgan.catalogs.convert.matching import nearest_image
 from galaxycgan.catalogs.inputs.cutout_directories import _centre
 from galaxycgan.catalogs.inputs.cutouts import central
 from galaxycgan.catalogs.inputs.raw_tables import read_raw
-from galaxycgan.catalogs.schema.columns import describe
+from galaxycgan.catalogs.schema.columns import describe_column
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError
 
@@ -429,19 +429,19 @@ def test_integers_beyond_those_that_floats_hold_stay_exact_without_a_unit(survey
     "name", ["mag_i", "imag", "MAG_AUTO", "F814W_mag_auto", "i_cmodel_mag", "psfMag_r", "magnitude", "mag2", "absmag"]
 )
 def test_columns_with_the_word_mag_in_their_name_are_ab_magnitudes(name):
-    assert describe(name, "gri", measured=False).unit == u.mag(u.AB)
+    assert describe_column(name, "gri", measured=False).unit == u.mag(u.AB)
 
 
 @pytest.mark.parametrize(
     "name", ["i_cmodel_magerr", "petroMagErr_g", "mag_i_sigma", "MAGERR_AUTO", "i_cmodel_magsigma"]
 )
 def test_errors_of_magnitudes_are_differences_of_magnitudes(name):
-    assert describe(name, "gri", measured=False).unit == u.mag
+    assert describe_column(name, "gri", measured=False).unit == u.mag
 
 
 @pytest.mark.parametrize("name", ["image_quality", "magnification", "MAGPHYS_mass", "n_images", "Magellan", "damage"])
 def test_other_words_with_the_letters_mag_mean_no_magnitude(name):
-    assert describe(name, "gri").unit is None
+    assert describe_column(name, "gri").unit is None
 
 
 def test_columns_of_the_table_have_no_unit_but_the_file_s(survey):

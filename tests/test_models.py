@@ -15,7 +15,7 @@ from galaxycgan.images.photometry import noise_autocorrelation
 from galaxycgan.models.classifier import PRESETS, Classifier, dropped_quarter
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.discriminator import Discriminator
-from galaxycgan.models.generator import KINDS, Generator, Kinds, NetworkShape
+from galaxycgan.models.generator import KINDS, GalaxyTypes, Generator, NetworkShape
 from galaxycgan.models.large_kernel import LargeKernel, large_convolution
 from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.models.neighbours import latent_neighbours
@@ -365,7 +365,7 @@ def test_nothing_that_is_drawn_is_a_number_of_less_than_full_precision():
 
 @torch.no_grad()
 def test_kinds_are_one_or_the_other_at_odds_that_the_labels_set():
-    kinds = Kinds(2)
+    kinds = GalaxyTypes(2)
     latent = torch.randn(4000, KINDS, generator=torch.Generator().manual_seed(0))
     few, many = ((kinds(latent, torch.zeros(4000, 2)) > 0).float().mean(0)[[-1, 0]]).tolist()
     assert few == pytest.approx(0.067, abs=0.015) and many == pytest.approx(0.933, abs=0.015)

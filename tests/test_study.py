@@ -8,11 +8,17 @@ import pytest
 import torch
 
 from galaxycgan.catalogs.store.store import GalaxyStore
-from galaxycgan.catalogs.store.training_subset import portion
+from galaxycgan.catalogs.store.training_subset import training_subset
 from galaxycgan.config import Study, Submit, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
-from galaxycgan.evaluation.classifiers.paired_bootstrap import Judged, PairedBootstrap, summarise, verdict, widening
+from galaxycgan.evaluation.classifiers.paired_bootstrap import (
+    ClassifierPredictions,
+    PairedBootstrap,
+    summarise,
+    verdict,
+    widening,
+)
 from galaxycgan.evaluation.metrics.synthetic_training import train_on_synthetic_test_on_real
 from galaxycgan.evaluation.reports.study_report import text_table
 from galaxycgan.files.atomic import read_json
@@ -62,7 +68,7 @@ def test_a_smoke_grid_submitted_in_two_parts_ends_in_a_table(options, survey_sto
     with GalaxyStore(survey_store) as store:
         for fraction in ("0.5", "1"):
             seen = np.load(run / f"fraction={fraction}/seed=0/gan/trained_on.npy")
-            expected = store.ids[portion(store.ids, store.split, float(fraction), draw=0) == 0]
+            expected = store.ids[training_subset(store.ids, store.split, float(fraction), draw=0) == 0]
             assert np.array_equal(seen, np.sort(expected))
     other = TrainGan(options.store, str(run / "fraction=0.5/seed=0/gan"), preset="tiny", images=32, fraction=0.9)
     with pytest.raises(UserError, match=r"trained with another fraction \(0.5 there, 0.9 asked\)"):
@@ -156,7 +162,7 @@ def test_mistakes_are_told_in_one_line_before_anything_is_trained(options, tmp_p
 def test_labels_that_a_later_gan_would_refuse_are_refused_before_the_first(options, survey_files, monkeypatch):
     monkeypatch.setattr(stage, "train_gan", lambda *arguments: pytest.fail("trained"))
     with GalaxyStore(survey_files.convert()) as store:
-        later = store.ids[(store.split == 0) & (portion(store.ids, store.split, 0.5, draw=0) != 0)][0]
+        later = store.ids[(store.split == 0) & (training_subset(store.ids, store.split, 0.5, draw=0) != 0)][0]
     survey_files.table.loc[survey_files.table["HSC_id"] == later, "photo_z"] = np.nan
     store = survey_files.write().convert(overwrite=True, labels="log_mass")
     with pytest.raises(UserError, match="column photo_z holds 1 values that can't be labels"):
@@ -179,7 +185,7 @@ def judged(gain, seeds=5, n=3000, scatter=0.1):
         for seed in range(seeds):
             for arm, more in (("standard", 0.0), ("gan", gain if fraction < 1 else 0.0), ("alone", -0.02)):
                 signal = wanted * (1.5 + more) + common + scatter * random.normal(size=n)
-                rows.append(Judged(fraction, seed, arm, 1 / (1 + np.exp(-signal))))
+                rows.append(ClassifierPredictions(fraction, seed, arm, 1 / (1 + np.exp(-signal))))
     return wanted, rows
 
 
@@ -213,7 +219,7 @@ def test_what_generated_galaxies_are_worth_is_read_off_the_curve_of_real_ones():
             for seed in range(5):
                 for arm, more in (("standard", 0.0), ("gan", gain if fraction < 1 else 0.0)):
                     signal = wanted * (1.5 + 0.3 * np.log2(fraction) / 2 + more) + noise
-                    yield Judged(fraction, seed, arm, signal + 0.02 * random.normal(size=4000))
+                    yield ClassifierPredictions(fraction, seed, arm, signal + 0.02 * random.normal(size=4000))
 
     bootstrap, named = PairedBootstrap(wanted, list(rows(0.15)), draws=200), {"baseline": "standard"}
     found = bootstrap.worth(0.25, "gan", "standard")
@@ -251,8 +257,8 @@ def test_intervals_of_few_seeds_hold_what_they_claim():
 def test_intervals_of_two_seeds_are_wide_and_possible():
     random = np.random.default_rng(5)
     wanted = (random.random(60) < 0.5).astype(float)
-    rows = [Judged(0.25, 0, "", wanted), Judged(0.25, 1, "", random.random(60))]
-    rows += [Judged(0.25, seed, "gan", random.random(60)) for seed in (0, 1)]
+    rows = [ClassifierPredictions(0.25, 0, "", wanted), ClassifierPredictions(0.25, 1, "", random.random(60))]
+    rows += [ClassifierPredictions(0.25, seed, "gan", random.random(60)) for seed in (0, 1)]
     bootstrap = PairedBootstrap(wanted, rows, draws=200)
     low, high = bootstrap.difference([0.25], "gan", "")["interval"]
     assert -1 <= low < high <= 1

@@ -38,7 +38,7 @@ def scored(monkeypatch):
 
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
     look.curves = lambda: None
-    monkeypatch.setattr(train_gan.Looks, "of", lambda *given: look)
+    monkeypatch.setattr(train_gan.ValidationTicks, "of", lambda *given: look)
     return scores
 
 
@@ -80,7 +80,7 @@ def test_a_generator_that_makes_nothing_real_any_more_ends_its_run(options, tmp_
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
     monkeypatch.setattr(loop, "LOST_IMAGES", 100)
     look.curves = lambda: None
-    monkeypatch.setattr(train_gan.Looks, "of", lambda *given: look)
+    monkeypatch.setattr(train_gan.ValidationTicks, "of", lambda *given: look)
     with pytest.raises(UserError, match="diverged at image 272; try a smaller --lr"):
         train_gan.train_gan(options, Context())
     assert not (tmp_path / "run/generator.safetensors").exists()
@@ -93,7 +93,7 @@ def test_lost_ticks_are_counted_through_a_stop_and_a_lost_generator_is_told(opti
 
     look.curves = lambda: None
     monkeypatch.setattr(loop, "RECORD_EVERY_IMAGES", 16)
-    monkeypatch.setattr(train_gan.Looks, "of", lambda *given: look)
+    monkeypatch.setattr(train_gan.ValidationTicks, "of", lambda *given: look)
     since = [0]
     for since[0], told in ((200, False), (0, True)):  # of the first the one that is released is from before
         train_gan.train_gan(dataclasses.replace(options, overwrite=True), Context())

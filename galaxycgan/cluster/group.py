@@ -57,7 +57,7 @@ class Group:
         return self.path.parent
 
 
-def describe(plan, group):
+def describe_group(plan, group):
     """Return group.json for a plan; paths of jobs are relative, so that the whole may be moved."""
     return {
         "kind": plan.kind,

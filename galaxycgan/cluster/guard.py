@@ -4,7 +4,7 @@ Asked by the job itself, on its node, right before the stage: between submission
 """
 
 from galaxycgan import config
-from galaxycgan.cluster import machine, marks, stages
+from galaxycgan.cluster import fingerprints, machine, stages
 from galaxycgan.cluster.rundir import JobDirectory, result_of
 from galaxycgan.errors import UserError, first_few
 
@@ -45,7 +45,7 @@ def _check_parent(parent):
     if submission["stage"] != parent["stage"] or others or submission["created"] != parent["created"]:
         what = first_few(others, 2) or f"submitted {submission['created']}, not {parent['created']}"
         raise UserError(f"{result}: is not what {name} of this pipeline makes: {what}; submit the pipeline again")
-    if file := marks.changed(result, state.get("result", {})):
+    if file := fingerprints.changed(result, state.get("result", {})):
         raise UserError(f"{file}: was changed or removed since {name} made it; submit the pipeline again")
 
 
@@ -60,8 +60,8 @@ def _check_code(submission, earlier):
         known = earlier.get("code") if earlier.get("attempt") == submission["attempt"] else None
     else:
         known = submission.get("code")
-    if known and known != marks.code_mark():
-        then, now = submission.get("versions", {}), marks.versions()
+    if known and known != fingerprints.code_mark():
+        then, now = submission.get("versions", {}), fingerprints.versions()
         words = [
             f"{name} {then.get(name)}, now {now[name]}" for name in ("galaxycgan", "git") if then.get(name) != now[name]
         ]
@@ -74,6 +74,6 @@ def _check_input(submission):
     options = config.COMMANDS[stage][0](**submission["config"])
     noted = submission.get("inputs") or {}
     paths = stages.inputs(stage, options, promised=submission.get("promised", ()))
-    now = marks.stamps({name: path for name, path in paths.items() if name in noted})
+    now = fingerprints.stamps({name: path for name, path in paths.items() if name in noted})
     if changed := [f"--{name.replace('_', '-')} {paths[name]}" for name in now if now[name] != noted[name]]:
         raise UserError(f"{first_few(changed)}: changed since submission; {WAY_OUT}")

@@ -18,7 +18,7 @@ import time
 import traceback
 
 from galaxycgan import config
-from galaxycgan.cluster import guard, machine, marks, ready, slurm, stages
+from galaxycgan.cluster import fingerprints, guard, machine, ready, slurm, stages
 from galaxycgan.cluster.process import process_start
 from galaxycgan.cluster.rundir import JobDirectory, result_of
 from galaxycgan.errors import EXIT_FAILED, EXIT_MISTAKE, EXIT_STOPPED, Interrupted, UserError
@@ -152,14 +152,16 @@ class Job:
         starts = before.get("starts", 0) + 1
         where = f"job {slurm_job}" if (slurm_job := slurm_job_id()) else f"process {os.getpid()}"
         host = socket.gethostname()
-        print(f"--- {now()} {self.stage} on {host}, {where}, {machine.describe()}, start {starts} ---", flush=True)
+        print(
+            f"--- {now()} {self.stage} on {host}, {where}, {machine.describe_machine()}, start {starts} ---", flush=True
+        )
         same = before.get("attempt") == self.attempt
         directory.keep_reserve()
         directory.update_state(
             state="running", attempt=self.attempt, starts=starts, started=now(), finished=None, exit_code=None,
             reason="", host=host, pid=os.getpid(), pid_start=process_start(os.getpid()), job_id=slurm_job,
             called=before.get("called") if same else None,
-            code=before["code"] if same and before.get("code") else marks.code_mark(),
+            code=before["code"] if same and before.get("code") else fingerprints.code_mark(),
         )  # fmt: skip
 
     def _note(self, directory):
@@ -177,10 +179,10 @@ class Job:
                 "devices": machine.devices(),
                 "memory_gib": round(machine.memory_gib(), 2),
                 "python": sys.executable,
-                "versions": marks.versions(),
-                "code": marks.code_mark(),
+                "versions": fingerprints.versions(),
+                "code": fingerprints.code_mark(),
                 "seed": self.options.get("seed"),
-                "inputs": marks.input_records(paths, before[-1]["inputs"] if before else {}),
+                "inputs": fingerprints.input_records(paths, before[-1]["inputs"] if before else {}),
             }
         )
 

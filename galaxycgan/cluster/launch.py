@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from galaxycgan.cluster import driver, group, local, machine, marks, slurm, stages
+from galaxycgan.cluster import driver, fingerprints, group, local, machine, slurm, stages
 from galaxycgan.cluster.jobs import Job, now, stopping_signals
 from galaxycgan.cluster.observe import ENDED, Observation, observe, worst
 from galaxycgan.cluster.rundir import JobDirectory
@@ -49,7 +49,7 @@ def prepare(plan):
 
     Opens stores where there are several to choose from.
     """
-    items, stamp = [], functools.cache(marks.stamp)
+    items, stamp = [], functools.cache(fingerprints.stamp)
     for batch in plan.batches:
         for task in batch.tasks:
             task = dataclasses.replace(task, options=stages.find_stores(task.stage, task.options))
@@ -68,7 +68,7 @@ def survey(items):
     view, starting, going_on, overwritten = slurm.View(), set(), set(), set()
     for item in items:
         after = set(item.batch.after)
-        item.seen = standing(item.task, item.directory, dataclasses.asdict(item.task.options), item.inputs, view)
+        item.seen = existing_job(item.task, item.directory, dataclasses.asdict(item.task.options), item.inputs, view)
         anew = bool(overwritten & after) or parents_anew(item.directory.submission())
         if anew or starting & after or (going_on & after and item.seen and item.seen.state == "done"):
             _refuse_running(item)
@@ -106,7 +106,7 @@ def parents_anew(submission):
     )
 
 
-def standing(task, directory, wanted, inputs=None, view=None):
+def existing_job(task, directory, wanted, inputs=None, view=None):
     """Decide about a directory that may have been submitted before.
 
     Returns
@@ -135,7 +135,7 @@ def standing(task, directory, wanted, inputs=None, view=None):
     if seen.state not in ENDED:
         return seen
     same = inputs is None or inputs == {name: submission["inputs"].get(name) for name in inputs}
-    there = stages.is_there(task.stage, task.options) and not marks.changed(
+    there = stages.is_there(task.stage, task.options) and not fingerprints.changed(
         task.result, directory.state().get("result", {})
     )
     fresh = not parents_anew(submission) and _read_as_it_is(directory, submission)
@@ -152,7 +152,7 @@ def _read_as_it_is(directory, submission):
     """Tell whether what earlier stages made lies there as it did when the job that read it last started."""
     read = starts[-1].get("inputs", {}) if (starts := directory.starts()) else {}
     records = [read[name] for name in submission.get("promised", ()) if name in read]
-    return not any(marks.changed(Path(record["path"]), record.get("marks", {})) for record in records)
+    return not any(fingerprints.changed(Path(record["path"]), record.get("marks", {})) for record in records)
 
 
 @contextlib.contextmanager
@@ -199,7 +199,7 @@ def start(plan, items, cluster, how, records):
     group_before = records.record() if records else {}
     try:
         if records:
-            records.write(group.describe(plan, records) | {"max_jobs": how.max_jobs or 1, "cluster": cluster})
+            records.write(group.describe_group(plan, records) | {"max_jobs": how.max_jobs or 1, "cluster": cluster})
         for item in fresh:
             _write_down(item, items, cluster, how, attempt if records else "")
         if cluster == "slurm":
@@ -258,8 +258,8 @@ def _submission(item, items, cluster, how, earlier):
         "cwd": str(Path.cwd()),
         "argv": sys.argv,
         "python": sys.executable,
-        "versions": marks.versions(),
-        "code": marks.code_mark(),
+        "versions": fingerprints.versions(),
+        "code": fingerprints.code_mark(),
     }
 
 

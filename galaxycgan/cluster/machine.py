@@ -53,7 +53,7 @@ def memory_gib():
     return granted_bytes() / 2**30
 
 
-def describe():
+def describe_machine():
     """Return what this process got, in words for a log."""
     numbers = cores()
     several = len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from galaxycgan import config
 from galaxycgan.checks import check_given, check_part
-from galaxycgan.cluster import marks
+from galaxycgan.cluster import fingerprints
 from galaxycgan.config.classifier import STUDY_TEST
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.generation.names import CATALOG, shard_path
@@ -100,14 +100,14 @@ def is_there(stage, options):
 
 
 def result_marks(stage, options):
-    """Return the marks of a stage's result as it lies there, for `marks.changed` to compare.
+    """Return the marks of a stage's result as it lies there, for `fingerprints.changed` to compare.
 
     Of a result that several jobs make together only this is known: which files there must be. A shard is looked for
     by `is_there`, for it goes when its catalog is merged.
     """
     if stage == "generate" and options.shard >= 0:
         return {}
-    return marks.result_marks(
+    return fingerprints.result_marks(
         result_path(stage, options), RESULT_FILES.get(stage, ("*",)), shared=bool(_part(stage, options))
     )
 

@@ -6,10 +6,10 @@ import dataclasses
 import numpy as np
 
 from galaxycgan.catalogs.store.store import GalaxyStore
-from galaxycgan.catalogs.store.training_subset import PORTION, TRAIN, portion
+from galaxycgan.catalogs.store.training_subset import PORTION, TRAIN, training_subset
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import read_json
-from galaxycgan.models.conditioning import spread
+from galaxycgan.models.conditioning import evenly_spaced
 from galaxycgan.models.release import CARD, load_trained_on
 
 SMALLEST = 8
@@ -99,7 +99,7 @@ class Samples:
             )
             return dataclasses.replace(chosen, remark="; ".join(filter(None, (unknown, chosen.remark))))
         options = {name: card["training"][name] for name in PORTION if name in card.get("training", {})}
-        known = portion(store.ids, store.split, **options) == TRAIN
+        known = training_subset(store.ids, store.split, **options) == TRAIN
         return cls._split(store, usable, known, (store, np.flatnonzero(known & usable)), n, random, path)
 
     @classmethod
@@ -118,7 +118,7 @@ class Samples:
         others = np.concatenate([unseen[n:], random.permutation(seen)])[:n]
         source, rows = training or (store, np.setdiff1d(unseen[n:], others))
         rows = rows[~np.isin(source.ids[rows], store.ids[others])]
-        teachers = (source, rows[spread(len(rows), MOST_TAUGHT)]) if len(rows) >= LEAST_TAUGHT else None
+        teachers = (source, rows[evenly_spaced(len(rows), MOST_TAUGHT)]) if len(rows) >= LEAST_TAUGHT else None
         remark = _remark(store, usable, asked, n, len(unseen), training is not None)
         return cls(store, np.sort(unseen[:n]), np.sort(others), len(unseen) >= 2 * n, teachers, training, remark)
 
@@ -127,7 +127,7 @@ class Samples:
         if self.training is None or len(self.training[1]) == 0:
             return None
         store, rows = self.training
-        return store, rows[spread(len(rows), MOST_SEARCHED)]
+        return store, rows[evenly_spaced(len(rows), MOST_SEARCHED)]
 
 
 def _remark(store, usable, asked, n, unseen, taught_elsewhere):

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.store.conditions import fulfilled
+from galaxycgan.catalogs.store.conditions import matches_target
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classifiers.scores import NORMAL_95
@@ -85,7 +85,7 @@ def evaluate(config, context):
         if config.classifier:
             request |= {"target": config.target}
             nothing = np.zeros((1, len(subject.columns)))
-            fulfilled(config.target, subject.columns, nothing, subject.conditioning.flags)
+            matches_target(config.target, subject.columns, nothing, subject.conditioning.flags)
         if _is_done(out, request, config, context):
             return
         make_directory(out)
@@ -248,7 +248,7 @@ class Evaluation:
             return None
         source, rows = self.samples.teachers
         roles = {
-            role: (each.images, fulfilled(target, self.subject.columns, labels, self.subject.conditioning.flags))
+            role: (each.images, matches_target(target, self.subject.columns, labels, self.subject.conditioning.flags))
             for role, each, labels in (
                 ("teachers", self.sets.teachers, source.labels(self.subject.columns)[rows]),
                 ("generated", self.sets.synthetic, self.asked),

@@ -24,7 +24,7 @@ class CatalogWriter(StoreWriter):
     row_format : RowFormat
     noiseless : bool
         Whether noiseless images come with the images.
-    ahead : galaxycgan.catalogs.fits_ahead.PixelsAhead, optional
+    ahead : galaxycgan.catalogs.fits_ahead.FitsPixelWriter, optional
         Gets the images too.
     """
 

@@ -53,8 +53,8 @@ def classify(config, context):
             for first in range(0, store.n, CHUNK):
                 context.check()
                 images = torch.from_numpy(store.images(slice(first, first + CHUNK)))
-                if not first and (doubts := network.doubts(images, store.bands)):
-                    context.say(f"warning: {store.path}: {doubts}")
+                if not first and (words := network.noise_mismatch_warning(images, store.bands)):
+                    context.say(f"warning: {store.path}: {words}")
                 probability[first : first + CHUNK] = probabilities(network, state, images).numpy()
                 progress.at(min(first + CHUNK, store.n))
         table = _table(store, probability, state, model_sha256, context.created)

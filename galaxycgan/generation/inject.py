@@ -15,7 +15,7 @@ from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.generation.frame import Frame, aperture_sum, place
 from galaxycgan.generation.truth import write_truth
-from galaxycgan.randomness import generator
+from galaxycgan.randomness import make_rng
 
 #: Pixels at a stamp's border: their median is subtracted, and over them the light fades to nothing.
 BORDER = 4
@@ -51,7 +51,7 @@ def inject(config, context):
         counts = light * factor
         if config.poisson:
             electrons = np.maximum(counts, 0) * gain
-            counts += (generator(config.seed, "noise").poisson(electrons) - electrons) / gain
+            counts += (make_rng(config.seed, "noise").poisson(electrons) - electrons) / gain
         facts["flux_frame"] = np.array([aperture_sum(frame.pixels, *at) for at in facts.pop("apertures")]) / factor
         cards = [
             ("NINJECT", len(rows), "synthetic galaxies added by galaxycgan"),
@@ -132,7 +132,7 @@ def _positions(config, frame, catalog, context):
         n = config.n or catalog.n
         if n > catalog.n:
             raise UserError(f"--n {n}: {catalog.path} has {catalog.n} galaxies")
-        random = generator(config.seed, "select")
+        random = make_rng(config.seed, "select")
         rows = np.sort(random.permutation(catalog.n)[:n])
         return rows, *_random_places(random, n, frame, catalog.size, config.separation / catalog.pixel_scale)
     rows, x, y = _given_places(config, frame, catalog)

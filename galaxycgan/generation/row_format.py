@@ -5,7 +5,7 @@ from astropy.table import QTable
 
 from galaxycgan.catalogs.export.fits_table import PLACES
 from galaxycgan.catalogs.formats.fits import MOST_COLUMNS
-from galaxycgan.catalogs.schema.columns import describe
+from galaxycgan.catalogs.schema.columns import describe_column
 from galaxycgan.catalogs.store.table_width import file_in_memory
 from galaxycgan.errors import UserError
 
@@ -40,7 +40,7 @@ class RowFormat:
         table = QTable({"SYN_id": np.zeros(max(len(few), 1), np.int64)})
         numbers = dict.fromkeys((*measured, "ood"), np.dtype(np.float64))
         for name, dtype in (labels | numbers).items():
-            unit, values = describe(name, bands).unit, np.zeros(len(table), dtype)
+            unit, values = describe_column(name, bands).unit, np.zeros(len(table), dtype)
             table[name] = values if unit is None else values * unit
         table["ood_flag"] = np.zeros(len(table), bool)
         table["seed"] = np.zeros(len(table), np.int64)

@@ -137,7 +137,7 @@ class Shards:
         created : str
             Time of the request.
         context : galaxycgan.context.Context
-        ahead : galaxycgan.catalogs.fits_ahead.PixelsAhead, optional
+        ahead : galaxycgan.catalogs.fits_ahead.FitsPixelWriter, optional
             Gets the images too.
         """
         self.check(created)
@@ -175,7 +175,7 @@ def write_catalog(path, request, first, stop, workers, created, context, about=N
     context : galaxycgan.context.Context
     about : dict, optional
         JSON values added to the provenance.
-    ahead : galaxycgan.catalogs.fits_ahead.PixelsAhead, optional
+    ahead : galaxycgan.catalogs.fits_ahead.FitsPixelWriter, optional
         Gets the images too.
     """
     with (

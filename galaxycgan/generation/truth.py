@@ -10,7 +10,7 @@ from galaxycgan.catalogs.formats.fits import (
     table_header,
     write_hdu,
 )
-from galaxycgan.catalogs.schema.columns import LEGAL_LABELS, describe
+from galaxycgan.catalogs.schema.columns import LEGAL_LABELS, describe_column
 from galaxycgan.files.atomic import atomic_path
 from galaxycgan.images.photometry import ab_magnitude
 
@@ -54,7 +54,7 @@ def write_truth(path, catalog, band, rows, facts, cards, created):
     about = dict(COLUMNS)
     for name in (*LEGAL_LABELS, "r50"):
         if name in catalog.columns:
-            meant = describe(name, catalog.bands)
+            meant = describe_column(name, catalog.bands)
             unit = "arcsec" if name == "r50" else ""
             facts[name], about[name] = catalog.column(name)[rows], (unit, meant.description, meant.ucd)
     packed, columns = [], []

@@ -11,7 +11,7 @@ import scipy.fft
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY
 from galaxycgan.images.stretch import njy_to_hsc_asinh
 from galaxycgan.mock.population import BANDS, Galaxies, I, draw_population, draw_stars
-from galaxycgan.randomness import generator
+from galaxycgan.randomness import make_rng
 
 PIXEL_SCALE_ARCSEC = 0.168
 #: Patches of the survey on a side, each with its own sky.
@@ -235,7 +235,7 @@ def add_noise(images, sky, bands, rng):
 
 def draw_pool(seed):
     """Draw the galaxies and stars that neighbours are taken from, in their true proportion."""
-    rng = generator(seed, "mock-pool")
+    rng = make_rng(seed, "mock-pool")
     stars = draw_stars(round(POOL_SIZE * STARS_PER_ARCMIN2 / GALAXIES_PER_ARCMIN2), rng)
     return Galaxies.join([draw_population(POOL_SIZE, "flux-limited", rng, NEIGHBOUR_LIMIT), stars])
 
@@ -259,7 +259,7 @@ class Renderer:
     def __init__(self, seed, bands, size, galaxies, patch, pool):
         self.seed, self.bands, self.galaxies, self.patch, self.pool = seed, bands, galaxies, patch, pool
         self.grid = FourierGrid(size)
-        rng = generator(seed, "mock-patches")
+        rng = make_rng(seed, "mock-patches")
         self.skies = [Sky.draw(rng) for _ in range(PATCHES**2)]
 
     def __call__(self, chunk):
@@ -269,7 +269,7 @@ class Renderer:
 
     def one(self, k):
         """Return the images [band, y, x] (nJy) of object k and what is true of them."""
-        rng, sky = generator(self.seed, "mock-render", k), self.skies[self.patch[k]]
+        rng, sky = make_rng(self.seed, "mock-render", k), self.skies[self.patch[k]]
         light, facts = draw_light(self.galaxies.take(k), sky, self.pool, self.bands, self.grid, rng)
         for band in self.bands:
             facts[f"sky_rms_{band}_njy"] = sky.sky_rms_njy[BANDS.index(band)]

@@ -22,7 +22,7 @@ from galaxycgan.mock.population import BANDS, I_LIMIT, Galaxies, I, draw_populat
 from galaxycgan.mock.render import PATCHES, Renderer, draw_pool, render_in_worker, start_worker
 from galaxycgan.mock.table import complete, read_galaxies
 from galaxycgan.provenance import tool_stamp
-from galaxycgan.randomness import generator
+from galaxycgan.randomness import make_rng
 
 IDS, IMAGES, TABLE, TRUTH = "HSC_ids.npy", "images.small.npy", "2018_02_23-all_objects.csv", "truth.csv"
 #: The options of the command; written last, so that its presence says that the survey is complete.
@@ -133,7 +133,7 @@ def _read_galaxies(config):
     galaxies = read_galaxies(config.table, config.columns, config.bad_rows)
     if config.limit:
         galaxies = galaxies.brighter(config.limit)
-    return galaxies.draw(config.n, generator(config.seed, "mock-population", 1))
+    return galaxies.draw(config.n, make_rng(config.seed, "mock-population", 1))
 
 
 def draw_objects(config, table=None):
@@ -151,7 +151,7 @@ def draw_objects(config, table=None):
     """
     n, limit = (len(table) if table is not None else config.n or OBJECTS), config.limit or I_LIMIT
     total = n + _share(NO_IMAGE, n)
-    rng = generator(config.seed, "mock-population")
+    rng = make_rng(config.seed, "mock-population")
     row = np.full(total, -1)
     if table is None:
         galaxies = draw_population(total, config.population, rng, limit)
@@ -199,7 +199,7 @@ def make_table(objects, bands, seed):
     -------
     pandas.DataFrame
     """
-    rng = generator(seed, "mock-table")
+    rng = make_rng(seed, "mock-table")
     n = len(objects.hsc_id)
     no_row, not_selected = _share(NO_ROW, objects.images), _share(NOT_SELECTED, objects.images)
     lot = rng.permutation(objects.images)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from galaxycgan.images.stretch import FLUX_AT_AB19_NJY, SOFTENING, U_MAX, U_MIN
-from galaxycgan.models.blocks import activation, arcsinh, same_padded, unhalved
+from galaxycgan.models.blocks import activation, arcsinh, as_float32, same_padded
 from galaxycgan.models.noise import HALF
 
 LATENT = 100
@@ -94,7 +94,7 @@ class AncestorGenerator(nn.Module):
         """Return images in HSC asinh display units [n, band, y, x]."""
         x = self.dense(torch.cat([latent, conditions], 1)).view(len(latent), 128, self.side, self.side)
         x = self.widen(_enlarged(x, round(BETWEEN * self.shape.size)))
-        return unhalved(self.paint(_enlarged(x, self.shape.size)))
+        return as_float32(self.paint(_enlarged(x, self.shape.size)))
 
     def forward(self, latent, conditions):
         """Return the image in units of `flux_unit_njy`, noise and all, and no depth [n, 0]."""
@@ -123,10 +123,10 @@ class AncestorCritic(nn.Module):
         """Return predicted labels [n, n_conditions] and the logit that an image is real [n]."""
         x = activation(self.look[0](_same(pixels)))
         x = activation(self.normalise(self.look[1](_same(x)))).flatten(1)
-        kernels = unhalved(self.kernels(x)).view(len(x), KERNELS, KERNEL_SIZE)
+        kernels = as_float32(self.kernels(x)).view(len(x), KERNELS, KERNEL_SIZE)
         distance = (kernels[:, None] - kernels[None]).abs().sum(-1)  # [n, n, kernel]
         alike = torch.exp(-distance).sum(1) - 1  # an image is not counted as its own neighbour
-        return unhalved(self.labels(self.dense(x))), unhalved(self.judge(alike)[:, 0])
+        return as_float32(self.labels(self.dense(x))), as_float32(self.judge(alike)[:, 0])
 
 
 def _enlarged(x, size):

@@ -15,7 +15,7 @@ NOTHING = 40.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Resolutions:
     """Resolutions of a network for a stamp size.
 
     Attributes
@@ -32,7 +32,7 @@ class Plan:
 
     @classmethod
     def for_size(cls, size):
-        """Plan for square stamps of `size` pixels."""
+        """Resolutions for square stamps of `size` pixels."""
         levels = 3
         while -(-(size + MARGIN) // 2**levels) > LARGEST_BASE:
             levels += 1
@@ -44,7 +44,7 @@ def activation(x):
     return F.leaky_relu(x, 0.2)
 
 
-def unhalved(x):
+def as_float32(x):
     """Return a tensor in float32 where it is of half that precision, else as it is."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 

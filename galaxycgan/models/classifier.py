@@ -161,7 +161,7 @@ class Classifier(nn.Module):
             self.network.photometer.standardise_on(flux / self.stretch.unit_njy)
 
     @torch.no_grad()
-    def doubts(self, flux, bands):
+    def noise_mismatch_warning(self, flux, bands):
         """Say in which band the sky noise of images [n, band, y, x] is far from the training images'; '' in none."""
         sky = flux[:, :, torch.from_numpy(geometry(flux.shape[-1]).sky)]
         ratio = 2 * sky.std(2).median(0).values / self.stretch.unit_njy[:, 0, 0].to(flux.device)

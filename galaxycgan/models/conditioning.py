@@ -110,7 +110,7 @@ class Conditioning:
         mean, std = (np.where([bool(v) for v in categories], *pair) for pair in ((0.0, mean), (1.0, std)))
         numbers = tuple(mean.tolist()), tuple(std.tolist())
         bare = cls(tuple(columns), logarithmic, *numbers, reference=np.empty(0), categories=categories)
-        rows = spread(len(labels), MOST_REFERENCE)
+        rows = evenly_spaced(len(labels), MOST_REFERENCE)
         return dataclasses.replace(bare, reference=bare.standardise(labels[rows]).astype(np.float64))
 
     def standardise(self, labels):
@@ -252,7 +252,7 @@ def _logarithmic(columns, categorical):
     return tuple(name in LOGARITHMIC and name not in categorical for name in columns)
 
 
-def spread(n, most):
+def evenly_spaced(n, most):
     """Return at most `most` of the indices 0..n-1, evenly spread: int array."""
     return np.linspace(0, n - 1, min(n, most)).astype(int)
 

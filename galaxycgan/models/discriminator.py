@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from galaxycgan.models.blocks import Block, activation, arcsinh, unhalved
+from galaxycgan.models.blocks import Block, activation, arcsinh, as_float32
 from galaxycgan.models.photometer import Photometer
 
 FEATURES = 128
@@ -29,7 +29,7 @@ class Projection(nn.Module):
     def forward(self, features, conditions):
         """Score features [n, n_features] with standardised labels [n, n_conditions]: float32 [n]."""
         projected = (features * self.embed(conditions)).sum(1) / math.sqrt(features.shape[1])
-        return unhalved(self.judge(features)[:, 0] + projected)
+        return as_float32(self.judge(features)[:, 0] + projected)
 
 
 class ImageCritic(nn.Module):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from galaxycgan.models.blocks import NOTHING, Block, Plan, activation, limited, unhalved
+from galaxycgan.models.blocks import NOTHING, Block, Resolutions, activation, as_float32, limited
 from galaxycgan.models.neighbours import Neighbours, latent_neighbours
 from galaxycgan.models.noise import HALF, CorrelatedNoise
 from galaxycgan.models.profile import Profile
@@ -52,7 +52,7 @@ class NetworkShape:
     @property
     def plan(self):
         """Resolutions."""
-        return Plan.for_size(self.size)
+        return Resolutions.for_size(self.size)
 
     @property
     def latent_size(self):
@@ -75,7 +75,7 @@ def _spline(size, coefficients):
     return torch.tensor(weights / weights.sum(1, keepdims=True)).to(torch.get_default_dtype())
 
 
-class Kinds(nn.Module):
+class GalaxyTypes(nn.Module):
     """Latent numbers that say which of two kinds a galaxy is of, at odds that depend on the labels.
 
     At a given redshift and mass galaxies are red or blue, few in between, and some kinds are rare. Out of normal
@@ -124,7 +124,7 @@ class Generator(nn.Module):
         self.shape = shape
         plan, k = shape.plan, shape.width
         channels = [max(6 - 2 * level, 2) * k for level in range(plan.levels)]
-        self.kinds = Kinds(shape.n_conditions)
+        self.kinds = GalaxyTypes(shape.n_conditions)
         self.map = nn.Sequential(
             nn.Linear(LATENT_GLOBAL + shape.n_conditions, shape.style),
             nn.LeakyReLU(0.2),
@@ -148,7 +148,7 @@ class Generator(nn.Module):
         self.noise = CorrelatedNoise(shape.n_bands)
         self.register_buffer("flux_unit_njy", torch.ones(shape.n_bands))
 
-    def forward(self, latent, conditions, apart=False):
+    def forward(self, latent, conditions, return_surroundings=False):
         """Return the noiseless image and the numbers that its depth derives from.
 
         Parameters
@@ -157,7 +157,7 @@ class Generator(nn.Module):
             Standard normal deviates.
         conditions : tensor [n, n_conditions]
             Standardised labels.
-        apart : bool
+        return_surroundings : bool
             Whether to tell what of the image is not the galaxy's.
 
         Returns
@@ -182,13 +182,15 @@ class Generator(nn.Module):
             x = block(x, style)
         # The last convolution in float32: bfloat16 would leave steps of 3% in bright pixels.
         with torch.autocast(x.device.type, enabled=False):
-            stretched = self.spline @ self.paint(activation(unhalved(x))) @ self.spline.T
-            stretched = stretched + self.profile(unhalved(style))
+            stretched = self.spline @ self.paint(activation(as_float32(x))) @ self.spline.T
+            stretched = stretched + self.profile(as_float32(style))
             stretched = torch.minimum(stretched.clamp_min(-LARGEST_STRETCHED), self.brightest)
-            blur = self._filter(unhalved(seeing))
-            around = self.neighbours(unhalved(around))
+            blur = self._filter(as_float32(seeing))
+            around = self.neighbours(as_float32(around))
             flux = blur @ (torch.sinh(stretched) + around) @ blur.mT
-            return (flux, unhalved(depth), blur @ around @ blur.mT) if apart else (flux, unhalved(depth))
+            return (
+                (flux, as_float32(depth), blur @ around @ blur.mT) if return_surroundings else (flux, as_float32(depth))
+            )
 
     def _filter(self, seeing):
         """Return the weights [n, band, size, size] of each image's filter along an axis, for deviates [n, band]."""

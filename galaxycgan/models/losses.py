@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from galaxycgan.models.blocks import unhalved
+from galaxycgan.models.blocks import as_float32
 
 
 def critic_loss(real_scores, fake_scores):
@@ -51,4 +51,4 @@ def gradient_penalty(scores, *inputs):
     smooth where the data are and where the generator is, without which the pairing loss does not converge.
     """
     gradients = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
-    return sum(unhalved(gradient).square().flatten(1).sum(1).mean() for gradient in gradients)
+    return sum(as_float32(gradient).square().flatten(1).sum(1).mean() for gradient in gradients)

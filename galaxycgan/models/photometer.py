@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from galaxycgan.images.photometry import STANDARD_SIZE, geometry
-from galaxycgan.models.blocks import arcsinh, limited, unhalved
+from galaxycgan.models.blocks import arcsinh, as_float32, limited
 
 APERTURES_PX = (1.5, 3.0, 5.0, 7.0, 9.0, 12.0, 16.0)
 WIDTHS_PX = (2.0, 4.0, 8.0)
@@ -88,7 +88,7 @@ class Photometer(nn.Module):
 
     def raw(self, flux):
         """Features before standardisation: [n, n_features]."""
-        flux = unhalved(flux)
+        flux = as_float32(flux)
         sums = flux.flatten(2) @ self.weights  # [n, band, template]
         compressed = arcsinh(sums)
         apertures, moments, around = compressed.split(KINDS, -1)

@@ -16,7 +16,7 @@ from galaxycgan.models.generator import Generator
 from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.models.recorded import Recorder
 from galaxycgan.models.response import STEP, Response
-from galaxycgan.randomness import generator, normals
+from galaxycgan.randomness import make_rng, normals
 from galaxycgan.training import critic_disturbance
 from galaxycgan.training.distributed import ALONE
 from galaxycgan.training.sampler import dihedral, symmetry
@@ -134,7 +134,7 @@ class Trainer:
 
         # As the loss does, these look at bright and faint pixels alike.
         def paints(call):
-            flux, _, surroundings = call(latent, conditions, apart=True)
+            flux, _, surroundings = call(latent, conditions, return_surroundings=True)
             return (arcsinh(flux) + arcsinh(surroundings)).square().mean()
 
         def judges(call, images=seen):
@@ -177,11 +177,11 @@ class Trainer:
 
     def _normals(self, stream, size):
         """Draw for the piece of this process: first galaxies with its labels, then second ones."""
-        batch, piece = self.settings.batch, self.team.piece(self.settings.batch)
+        batch, piece = self.settings.batch, self.team.local_slice(self.settings.batch)
         first = GALAXIES_PER_LABEL * self.images
         if self.device.type == "cuda":
             # A GPU would wait for the CPU's numbers. Its own depend on the step, not on how many share the batch.
-            seed = int(generator(self.settings.seed, stream, first).integers(2**63))
+            seed = int(make_rng(self.settings.seed, stream, first).integers(2**63))
             numbers = torch.Generator(self.device).manual_seed(seed)
             drawn = torch.randn(GALAXIES_PER_LABEL, batch, size, generator=numbers, device=self.device)
             return drawn[:, piece].flatten(0, 1)
@@ -209,7 +209,7 @@ class Trainer:
         self._set_rates(progress)
         latent, white = self.random_inputs()
         real = dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous()
-        kind, inputs = self._kind(), [real, conditions, latent, white]
+        kind, inputs = self._step_kind(), [real, conditions, latent, white]
         if self.settings.disturbance:
             inputs += self._disturbance(real, conditions)
         work = functools.partial(self._learn, kind)
@@ -218,7 +218,7 @@ class Trainer:
         self._average()
         return report
 
-    def _kind(self):
+    def _step_kind(self):
         """Return what this step does beside what all do: a gradient penalty or not, and the label looked for or -1."""
         turn = self.images // self.settings.batch
         round_, early = divmod(turn + PENALTY_EVERY // 2, PENALTY_EVERY)
@@ -231,12 +231,12 @@ class Trainer:
         return self.response.columns
 
     def _learn(self, kind, flux, conditions, latent, white, *disturbance):
-        """Change the networks' weights by one step of a `_kind`; return its report."""
+        """Change the networks' weights by one step of a `_step_kind`; return its report."""
         (penalise, column), n = kind, len(flux)
         real = self.critic.observe(flux)
         with autocast(self.device, self.dtype):
             every = conditions.repeat(GALAXIES_PER_LABEL, 1)
-            noiseless, depth, surroundings = self.generator(latent, every, apart=True)
+            noiseless, depth, surroundings = self.generator(latent, every, return_surroundings=True)
         observed = self.generator.observe(noiseless, depth, white)
         both_measured = self.photometer(observed)
         # The image critic teaches the galaxy alone. What stands around it is another in each stamp: the critic soon
@@ -252,7 +252,7 @@ class Trainer:
         energy = energy_score(measured.detach(), *both_measured.chunk(GALAXIES_PER_LABEL))
         report["energy_score"], further = energy.detach(), SCORE_WEIGHT * energy
         if column >= 0:
-            disobeyed = self._disobedience(latent[:n], conditions, noiseless[:n], column)
+            disobeyed = self._label_response_penalty(latent[:n], conditions, noiseless[:n], column)
             further = further + RESPONSE_WEIGHT * disobeyed
         return report | self._generator_step(fake, real_scores, told, further)
 
@@ -288,7 +288,7 @@ class Trainer:
         self.critic_optimiser.step()
         return report, real_scores.detach()
 
-    def _disobedience(self, latent, conditions, noiseless, column):
+    def _label_response_penalty(self, latent, conditions, noiseless, column):
         """Return how little these galaxies follow a label."""
         moved = conditions.clone()
         moved[:, column] += STEP

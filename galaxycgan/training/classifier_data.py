@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import torch
 
-from galaxycgan.catalogs.store.conditions import evaluate, fulfilled, incomplete
+from galaxycgan.catalogs.store.conditions import evaluate, incomplete, matches_target
 from galaxycgan.catalogs.store.training_subset import TEST, TRAIN, VALIDATION
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.evaluation.metrics.features import FeatureSpace
-from galaxycgan.models.conditioning import spread
+from galaxycgan.models.conditioning import evenly_spaced
 from galaxycgan.models.painter import Painter
 from galaxycgan.models.release import check_images, load_trained_on
 from galaxycgan.populations.populations import Recipe, draw_labels
-from galaxycgan.randomness import generator
+from galaxycgan.randomness import make_rng
 from galaxycgan.training.dataset import images_of, resident_bytes
 
 NAMES = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
@@ -38,7 +38,7 @@ class Split:
     images : tensor [n, band, y, x] or StoredImages
         nJy.
     wanted : tensor [n]
-        1 where the target is fulfilled, else 0.
+        1 where the target is matches_target, else 0.
     ids : int64 array [n]
     rows : int array [n]
         Of the store.
@@ -208,7 +208,7 @@ class SyntheticImages:
                 f"--synthetic-filter: {len(legal)} training galaxies have labels of the GAN"
                 f" ({', '.join(conditioning.columns)}); a regressor needs {LEAST_TAUGHT} to learn from"
             )
-        some = legal[spread(len(legal), MOST_TAUGHT)]
+        some = legal[evenly_spaced(len(legal), MOST_TAUGHT)]
         images, labels = training.images[some], conditioning.standardise(labels[some])
         space = FeatureSpace(images.numpy(), labels, unit_njy, check, self.seed)
         error = _read_labels(space.network, images) - torch.from_numpy(labels)
@@ -216,12 +216,12 @@ class SyntheticImages:
 
     def epoch(self, number, n, check=lambda: None):
         """Return images [n, band, y, x] in nJy and kinds [n] of an epoch."""
-        seed = int(generator(self.seed, "request", number).integers(2**62))
+        seed = int(make_rng(self.seed, "request", number).integers(2**62))
         drawn = n if self.filter is None else int(np.ceil(n / (1 - self.filter[0])))
         recipe = Recipe("augmentation", seed, "model", "training", {"n": drawn, "smoothing": SMOOTHING})
         conditioning = self.painter.conditioning
         labels = draw_labels(recipe, conditioning)
-        wanted = fulfilled(self.target, conditioning.columns, labels, conditioning.flags)
+        wanted = matches_target(self.target, conditioning.columns, labels, conditioning.flags)
         images = torch.from_numpy(self.painter.sample(labels, seed, check=check))
         keep = self._keep(images, labels, n)
         return images[keep], torch.from_numpy(wanted.astype(np.float32))[keep]

@@ -25,9 +25,9 @@ from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.models.averaging import move_average
 from galaxycgan.models.classifier import Classifier
 from galaxycgan.models.classifier_learning import class_weight, learn_epoch, logits
-from galaxycgan.models.conditioning import spread
+from galaxycgan.models.conditioning import evenly_spaced
 from galaxycgan.models.device import choose_precision, precision_name
-from galaxycgan.randomness import generator
+from galaxycgan.randomness import make_rng
 from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
 from galaxycgan.training.dataset import JoinedImages
 from galaxycgan.training.names import CHECKPOINT
@@ -42,7 +42,7 @@ LONGEST_AVERAGE_EPOCHS = 10
 
 def for_scales(images):
     """Return the training images that set the scales of the input, from all over the sky: rows are sorted by it."""
-    return images[spread(len(images), FOR_SCALES)]
+    return images[evenly_spaced(len(images), FOR_SCALES)]
 
 
 class ClassifierTrainer:
@@ -192,7 +192,7 @@ class ClassifierTrainer:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         # Order, dropout and shifts are keyed by the epoch: a resumed run takes the same ones.
-        random = generator(self.config.seed, "order", number)
+        random = make_rng(self.config.seed, "order", number)
         train_loss = learn_epoch(
             self.network, self.optimiser, *self.training_set(number), random, self.config.batch,
             "standard" in self.config.augment, self.weight, self.dtype, self._average,

@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from galaxycgan.randomness import generator
+from galaxycgan.randomness import make_rng
 
 #: Down to FEW training galaxies the critics need all of it, from ENOUGH on nothing.
 FEW, ENOUGH = 150, 300
@@ -96,4 +96,4 @@ def both_disturbed(real, fake, conditions, deviates, amount, shift):
 def shift_of(seed, first, amount):
     """Return by how many pixels along y and x the batch that starts at a global image index is moved."""
     farthest = round(amount * LARGEST_SHIFT_PX)
-    return tuple(int(step) for step in generator(seed, "shift", first).integers(-farthest, farthest + 1, size=2))
+    return tuple(int(step) for step in make_rng(seed, "shift", first).integers(-farthest, farthest + 1, size=2))

@@ -30,11 +30,11 @@ class Team:
     size: int = 1
 
     @property
-    def leads(self):
+    def is_main(self):
         """Whether this process writes the files."""
         return self.rank == 0
 
-    def piece(self, batch):
+    def local_slice(self, batch):
         """Return the slice of a batch of so many images that this process works on."""
         mine = batch // self.size
         return slice(self.rank * mine, (self.rank + 1) * mine)

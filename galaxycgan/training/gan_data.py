@@ -6,7 +6,7 @@ from galaxycgan.catalogs.schema.columns import is_measured
 from galaxycgan.catalogs.store.training_subset import TRAIN
 from galaxycgan.errors import UserError
 from galaxycgan.images.noise_measurement import sky_left
-from galaxycgan.models.conditioning import Conditioning, spread
+from galaxycgan.models.conditioning import Conditioning, evenly_spaced
 
 SMALLEST_SET, SMALLEST_SIZE, LARGEST_SIZE = 16, 32, 128
 #: Training galaxies that noise and scales are measured on, at most.
@@ -86,7 +86,7 @@ def training_labels(config, store):
 def measured(rows):
     """Return which of the training galaxies noise and scales are measured on: int array."""
     # Rows are sorted by id, and ids by position on the sky: spread the sample over all of it.
-    return spread(len(rows), MOST_MEASURED)
+    return evenly_spaced(len(rows), MOST_MEASURED)
 
 
 def check_images(store, rows):

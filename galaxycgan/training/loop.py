@@ -99,7 +99,7 @@ class Loop:
                 self._check(lost < LOST_TICKS)
                 if self.trainer.images % RECORD_EVERY_IMAGES < self.config.batch or share >= 1:
                     ticked, record = self.ticked, self._record(report) | self._tick(min(share, 1.0))
-                    if self.team.leads:
+                    if self.team.is_main:
                         append_record(self.directory / METRICS, record)
                     if self.ticked > ticked:
                         self.look.curves()
@@ -123,13 +123,13 @@ class Loop:
     def _step(self, share):
         index = self.sampler.rows(self.trainer.images, self.config.batch)
         following = self.sampler.rows(self.trainer.images + self.config.batch, self.config.batch)
-        index, following = (rows[self.team.piece(self.config.batch)] for rows in (index, following))
+        index, following = (rows[self.team.local_slice(self.config.batch)] for rows in (index, following))
         conditions = self.conditions[torch.from_numpy(index).to(self.trainer.device)]
         return self.trainer.step(self.images.batch(index, following), conditions, share)
 
     def _tick(self, share):
         """Look at the generator where it is time to; keep the best."""
-        if self.look is None or not self.team.leads or int(share * TICKS) <= self.ticked:
+        if self.look is None or not self.team.is_main or int(share * TICKS) <= self.ticked:
             return {}
         self.ticked = int(share * TICKS)
         seen = self.look(self.trainer.averaged, self.trainer.images)
@@ -155,7 +155,7 @@ class Loop:
         # Losses are those of before the last step: it may have spoiled the weights.
         weights = (tensor for name in NETWORKS for tensor in trained.get(name, {}).values())
         self._check(all(tensor.isfinite().all() for tensor in weights))
-        if not self.team.leads:
+        if not self.team.is_main:
             return
         state = {"trainer": trained, "identity": self.identity, "seconds": self.seconds()}
         state |= {"best": self.best, "ticked": self.ticked, "lost": self.lost}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from galaxycgan.randomness import generator, shuffled_order
+from galaxycgan.randomness import make_rng, shuffled_order
 
 
 class Sampler:
@@ -53,4 +53,4 @@ def dihedral(images, which):
 
 def symmetry(seed, first):
     """Return the symmetry for the batch that starts at a global image index: 0..7."""
-    return int(generator(seed, "augment", first).integers(8))
+    return int(make_rng(seed, "augment", first).integers(8))

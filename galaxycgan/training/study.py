@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
-from galaxycgan.catalogs.store.training_subset import portion
+from galaxycgan.catalogs.store.training_subset import training_subset
 from galaxycgan.checks import check_given, check_part
 from galaxycgan.config import TrainClassifier, TrainGan
 from galaxycgan.config.classifier import AUGMENT, STUDY_TEST
 from galaxycgan.errors import UserError
-from galaxycgan.evaluation.classifiers.paired_bootstrap import Judged, PairedBootstrap, summarise
+from galaxycgan.evaluation.classifiers.paired_bootstrap import ClassifierPredictions, PairedBootstrap, summarise
 from galaxycgan.evaluation.classifiers.scores import scores
 from galaxycgan.evaluation.reports.study_report import PLOT, REPORT, TABLE, text_table, write_report
 from galaxycgan.files.atomic import make_directory, read_json, write_json, write_text
@@ -141,7 +141,7 @@ def _check_galaxies(config, store, test, own, arms):
     check_survey(test, store, config.target)
     given = store.split
     for element in own:
-        store.split = portion(store.ids, given, fraction=element.fraction, draw=element.seed)
+        store.split = training_subset(store.ids, given, fraction=element.fraction, draw=element.seed)
         check_splits(store, config.target)
         if with_gan:
             training_labels(TrainGan(), store)
@@ -203,7 +203,7 @@ def _finish(run, elements, arms, request, config, context):
             with np.load(element.place(run) / arm.name / PREDICTIONS, allow_pickle=False) as found:
                 kinds, probability = found["survey_wanted"], found["survey_probability"]
             wanted = kinds if wanted is None else wanted
-            judged.append(Judged(element.fraction, element.seed, arm.name, probability))
+            judged.append(ClassifierPredictions(element.fraction, element.seed, arm.name, probability))
             score = scores(kinds, probability, 0.5, draws=1)
             rows.append([element.fraction, element.seed, arm.name, *(f"{score[name]:.5f}" for name in _SCORES)])
     baseline, alone = arms[0].name, next((arm.name for arm in arms if arm.share == 1), "")

@@ -175,8 +175,10 @@ class _Job:
         results, found = {}, {}
         for name in [name for name in self.judged if name != "training"]:
             split = self.judged[name]
-            if name == "survey" and (doubts := self.trainer.network.doubts(for_scales(split.images), self.store.bands)):
-                self.context.say(f"warning: {self.survey.path}: {doubts}")
+            if name == "survey" and (
+                words := self.trainer.network.noise_mismatch_warning(for_scales(split.images), self.store.bands)
+            ):
+                self.context.say(f"warning: {self.survey.path}: {words}")
             probability = probabilities(self.trainer.network, about, split.images).numpy()
             results[name] = split.ids, split.wanted.numpy(), probability
             found[name] = scores(split.wanted.numpy(), probability, prior, about["threshold"])

@@ -35,7 +35,7 @@ from galaxycgan.training.loop import Loop
 from galaxycgan.training.names import CHECKPOINT
 from galaxycgan.training.predictor import PredictorTrainer
 from galaxycgan.training.threads import WORTH_IMAGES, fastest_threads
-from galaxycgan.training.validation import Looks
+from galaxycgan.training.validation import ValidationTicks
 
 CONFIG = "config.json"
 #: How each objective trains: networks and steps, and what its options are where they are not given.
@@ -82,9 +82,9 @@ def _open_run(config, identity, conditioning, context, team):
                 f"{run}: holds a {strange[0]} that is not of a training; choose another --run, or --overwrite"
             )
     # The first process decides for all, and removes: others may look before or after it, and be told otherwise.
-    fresh = bool(team.largest(float(team.leads and (config.overwrite or not checkpoint.exists())))[0])
+    fresh = bool(team.largest(float(team.is_main and (config.overwrite or not checkpoint.exists())))[0])
     if fresh:
-        for name in (CHECKPOINT, METRICS, CARD, WEIGHTS) if team.leads else ():
+        for name in (CHECKPOINT, METRICS, CARD, WEIGHTS) if team.is_main else ():
             (run / name).unlink(missing_ok=True)
         team.wait()
         return run, None
@@ -153,7 +153,7 @@ def train_gan(config, context):
         GalaxyStore(find_store(config.store)) as store,
         contextlib.ExitStack() as held,
     ):
-        if not team.leads:
+        if not team.is_main:
             context = context.muted()
         use_portion(store, config)
         rows, labels, conditioning = training_labels(config, store)
@@ -162,7 +162,7 @@ def train_gan(config, context):
         identity = _identity(config, store, conditioning, shape, device, dtype)
         if config.overwrite or not (Path(config.run) / CHECKPOINT).exists():
             check_images(store, rows)
-        if team.leads:
+        if team.is_main:
             held.enter_context(hold_directory(config.run, "trains"))
         run, state = _open_run(config, identity, conditioning, context, team)
         conditioning = conditioning.as_noted(identity["conditioning"])
@@ -184,7 +184,7 @@ def train_gan(config, context):
                 f"warning: {store.path} holds raw pixels ({store.pixel_unit}): no catalog can be made of this GAN's"
                 " galaxies, which would have no magnitudes"
             )
-        if team.leads:
+        if team.is_main:
             _save_inputs(run, config, store, rows)
         trainer = make_trainer()
         conditions = torch.from_numpy(conditioning.standardise(labels)).to(device)
@@ -193,10 +193,10 @@ def train_gan(config, context):
             trainer.restore(state["trainer"])
         if config.compile:
             trainer.compile()
-        look = Looks.of(store, conditioning, trainer, run) if team.leads else None
+        look = ValidationTicks.of(store, conditioning, trainer, run) if team.is_main else None
         loop = Loop(trainer, images, conditions, run, identity, config, state, look)
         loop.run(context)
-        if not team.leads:
+        if not team.is_main:
             return
         seconds = loop.seconds()
         card = _card(config, context, store, rows, trainer, identity, seconds)

@@ -9,7 +9,7 @@ import torch
 from galaxycgan.evaluation.figures import galaxy_pictures
 from galaxycgan.evaluation.figures import plots_of_measurements as curves
 from galaxycgan.files.atomic import atomic_path, make_directory, read_records
-from galaxycgan.models.conditioning import spread
+from galaxycgan.models.conditioning import evenly_spaced
 from galaxycgan.models.device import autocast
 from galaxycgan.models.losses import energy_score
 from galaxycgan.models.release import METRICS
@@ -25,7 +25,7 @@ SAMPLES, COLUMNS, SHOWN_DRAWS, ZOOM = "samples", 12, 4, 2
 SEED = 271828
 
 
-class Looks:
+class ValidationTicks:
     """What is done at each tick of a run: a score, a grid of samples, the learning curves.
 
     Parameters
@@ -56,8 +56,8 @@ class Looks:
             return Validation(flux, labels, trainer.photometer, unit, store.bands, trainer.dtype)
 
         some = held if len(held) >= COLUMNS else train
-        shown = compared(some[spread(len(some), COLUMNS)])
-        return cls(compared(held[spread(len(held), MOST)]) if len(held) >= FEWEST else None, shown, run)
+        shown = compared(some[evenly_spaced(len(some), COLUMNS)])
+        return cls(compared(held[evenly_spaced(len(held), MOST)]) if len(held) >= FEWEST else None, shown, run)
 
     def __call__(self, generator, images_shown):
         """Draw, and return the scores of a generator."""

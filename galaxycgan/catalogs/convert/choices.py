@@ -15,7 +15,7 @@ DEFAULT_PIXEL_SCALE = 0.168
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class ConvertChoices:
     """The options of `config.Convert`, read, checked and completed.
 
     Attributes
@@ -57,7 +57,7 @@ class Plan:
     def of(cls, config, source):
         """Read the options beside what the source tells; the first that makes no sense is an error that names it."""
         columns, labels, fractions = check_options(config)
-        told = source.told
+        found = source.metadata
         bands, band_index = _bands(config, source)
         psf = _floats(config.psf_fwhm, "--psf-fwhm")
         if psf and (len(psf) != len(bands) or min(psf) <= 0):
@@ -68,21 +68,21 @@ class Plan:
         if config.filters and (len(filters) != len(bands) or not all(filters)):
             raise UserError(f"--filters {config.filters}: {len(bands)} names are needed, one for each band")
         source.check_size(config.size)
-        pixels = config.pixels or told.pixels
+        pixels = config.pixels or found.pixels
         if not pixels:
             raise UserError(f"{source.path}: nothing tells what the pixels are; say it with --pixels, as counts:27.0")
         scale = _floats(config.pixel_scale, "--pixel-scale")
         chosen = {
-            "bands": (bands, config.bands, told.bands),
-            "filters": (filters or _pick(told.filters, band_index) or filter_names(bands), filters, told.filters),
+            "bands": (bands, config.bands, found.bands),
+            "filters": (filters or _pick(found.filters, band_index) or filter_names(bands), filters, found.filters),
             "size": (config.size or source.shape[1], config.size, True),
-            "pixels": (pixels, config.pixels, told.bands and told.pixels),
+            "pixels": (pixels, config.pixels, found.bands and found.pixels),
             "pixel_scale": (
-                scale[0] if scale else told.pixel_scale if np.isfinite(told.pixel_scale) else DEFAULT_PIXEL_SCALE,
+                scale[0] if scale else found.pixel_scale if np.isfinite(found.pixel_scale) else DEFAULT_PIXEL_SCALE,
                 scale,
-                np.isfinite(told.pixel_scale),
+                np.isfinite(found.pixel_scale),
             ),
-            "psf_fwhm": (psf or _pick(told.psf_fwhm, band_index), psf, told.psf_fwhm),
+            "psf_fwhm": (psf or _pick(found.psf_fwhm, band_index), psf, found.psf_fwhm),
         }
         values = {name: value for name, (value, _, _) in chosen.items()}
         decided = {
@@ -137,15 +137,17 @@ def check_options(config):
 
 def _bands(config, source):
     """Return the names of the bands that are stored, and each one's place in the source's images."""
-    told = source.told.bands
-    if not config.bands and told:
-        return told, list(range(len(told)))
+    known = source.metadata.bands
+    if not config.bands and known:
+        return known, list(range(len(known)))
     bands = parse_bands(config.bands)
-    if told:
-        missing = [band for band in bands if band not in told]
+    if known:
+        missing = [band for band in bands if band not in known]
         if missing:
-            raise UserError(f"--bands {config.bands}: {source.path} has no band {missing[0]}, it has {', '.join(told)}")
-        return bands, [told.index(band) for band in bands]
+            raise UserError(
+                f"--bands {config.bands}: {source.path} has no band {missing[0]}, it has {', '.join(known)}"
+            )
+        return bands, [known.index(band) for band in bands]
     shape = [source.n, *source.shape]
     if shape[1] != len(bands):
         raise UserError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galaxycgan.catalogs.convert.choices import Plan, check_options
+from galaxycgan.catalogs.convert.choices import ConvertChoices, check_options
 from galaxycgan.catalogs.convert.flux_check import FluxSample, check_fluxes
 from galaxycgan.catalogs.convert.matching import ROW_FATES, match, nearest_image, with_match
 from galaxycgan.catalogs.convert.report import in_words, make_report, sep_report
@@ -15,7 +15,7 @@ from galaxycgan.catalogs.inputs.cutouts import Cutouts
 from galaxycgan.catalogs.inputs.objects import find_objects
 from galaxycgan.catalogs.inputs.open_cutouts import open_source
 from galaxycgan.catalogs.inputs.survey_table import KEYS, numbers, read_table, require
-from galaxycgan.catalogs.schema.columns import describe, free_name
+from galaxycgan.catalogs.schema.columns import describe_column, free_name
 from galaxycgan.catalogs.store.splits import split_report
 from galaxycgan.catalogs.store.store import NO_SPLIT, GalaxyStore, split_of
 from galaxycgan.catalogs.store.table_width import check_width
@@ -67,13 +67,13 @@ class Inputs:
 
     Attributes
     ----------
-    plan : Plan
+    plan : ConvertChoices
     images : Cutouts
     objects : Objects
     table : SurveyTable
     """
 
-    plan: Plan
+    plan: ConvertChoices
     images: Cutouts
     objects: object
     table: object
@@ -84,11 +84,11 @@ class Inputs:
         source = open_source(
             config.images, calibrate=not config.pixels, scratch=Path(config.out).parent, context=context
         )
-        plan = Plan.of(config, source)
+        plan = ConvertChoices.of(config, source)
         if plan.scheme.name == "hsc-asinh" and source.dtype.kind != "f":
             raise UserError(f"{config.images}: {source.dtype} pixels can't be hsc-asinh display units; see --pixels")
         objects = find_objects(config, source, plan.columns)
-        path = config.table or (config.images if source.told.has_table else DEFAULT_TABLE)
+        path = config.table or (config.images if source.metadata.has_table else DEFAULT_TABLE)
         keys = [name for name in KEYS if name != "HSC_id" or not config.match_radius]
         table = read_table(path, plan.columns, bands=plan.bands, keys=keys, all_matches=True)
         require(table.frame, ("ra", "dec") if config.match_radius else ("HSC_id",), path)
@@ -180,7 +180,7 @@ def _write(config, context, inputs, matching, bad):
         labels = {name: np.where(catalog["labelled"], v[matching.row[order]], np.nan) for name, v in labels.items()}
         report["splits"] = split_report(split, labels)
         report["sep_arcsec"] = sep_report(_kept_sep(inputs, matching, order))
-        report["notes"] = [*inputs.images.source.told.notes, *inputs.table.notes]
+        report["notes"] = [*inputs.images.source.metadata.notes, *inputs.table.notes]
         report["fluxes"] = check_fluxes(fluxes, inputs.table, matching.row[order], plan.bands, plan.pixels)
         report["text"] = in_words(report, config, {name: path.name for name, path in inputs.paths.items()})
         writer.finish(
@@ -257,14 +257,15 @@ def _catalog(inputs, matching, order):
     own = inputs.images.columns()
     if objects.ra is not None and table.path != inputs.images.source.path:
         own |= {
-            name: (getattr(objects, name), describe(name).unit, describe(name).description) for name in ("ra", "dec")
+            name: (getattr(objects, name), describe_column(name).unit, describe_column(name).description)
+            for name in ("ra", "dec")
         }
     for name, (values, unit, text) in own.items():
         title = free_name(name, catalog.colnames, "_image")
         catalog[title] = values[order] if unit is None else values[order] * unit
         catalog[title].info.description = f"{text}, of the image" if title != name else text
     catalog["labelled"] = rows >= 0
-    catalog["labelled"].info.description = describe("labelled").description
+    catalog["labelled"].info.description = describe_column("labelled").description
     catalog["HSC_id"] = objects.ids[order]
     return catalog
 
@@ -282,7 +283,7 @@ def _matches(inputs, matching, bad):
     rows = rows[np.argsort(inputs.table.frame["HSC_id"].to_numpy()[rows], kind="stable")]
     table = inputs.table.take(rows, inputs.plan.bands)
     table["kept"] = matching.row_fate[rows] == ROW_FATES.index("kept")
-    table["kept"].info.description = describe("kept").description
+    table["kept"].info.description = describe_column("kept").description
     return table
 
 

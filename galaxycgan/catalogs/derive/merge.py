@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from astropy.table import QTable
 
-from galaxycgan.catalogs.derive.merge_order import Plan
+from galaxycgan.catalogs.derive.merge_order import MergeOrder
 from galaxycgan.catalogs.formats.suffixes import check_store_suffix
 from galaxycgan.catalogs.schema.columns import free_name
 from galaxycgan.catalogs.schema.values import PlainColumn, stack
 from galaxycgan.catalogs.store.checksums import CheckedImages
-from galaxycgan.catalogs.store.derived import derived_header, derived_provenance, is_made, open_sound, store_record
+from galaxycgan.catalogs.store.derived import derived_header, derived_provenance, is_made, open_verified, store_record
 from galaxycgan.catalogs.store.splits import split_lines
 from galaxycgan.catalogs.store.store import PIECE_BYTES, GalaxyStore
 from galaxycgan.catalogs.store.table_width import check_width
@@ -58,9 +58,9 @@ def merge(config, context):
         context.say(f"{out}: done already, from the same stores")
         return
     with contextlib.ExitStack() as stack_:
-        stores = [stack_.enter_context(open_sound(path)) for path in paths]
+        stores = [stack_.enter_context(open_verified(path)) for path in paths]
         header = common_header(stores, config, context)
-        plan = Plan(stores, config.duplicates)
+        plan = MergeOrder(stores, config.duplicates)
         catalog, matches, remarks = _tables(stores, plan)
         check_width(catalog, out)
         split = plan.take([store.split for store in stores])

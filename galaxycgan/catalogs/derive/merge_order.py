@@ -10,7 +10,7 @@ from galaxycgan.catalogs.store.noise_recipe import has_noise
 from galaxycgan.errors import UserError, first_few
 
 
-class Plan:
+class MergeOrder:
     """Which galaxy of which store comes where.
 
     A galaxy is known by its HSC_id. A synthetic one is known by its SYN_id among those of the same recipe, seed and

@@ -11,13 +11,13 @@ from galaxycgan.catalogs.formats.suffixes import check_store_suffix
 from galaxycgan.catalogs.inputs.raw_tables import GZIP_ERRORS, GZIP_MAGIC, read_raw
 from galaxycgan.catalogs.inputs.survey_table import whole_numbers
 from galaxycgan.catalogs.store.conditions import evaluate
-from galaxycgan.catalogs.store.derived import derived_header, derived_provenance, is_made, open_sound, store_record
+from galaxycgan.catalogs.store.derived import derived_header, derived_provenance, is_made, open_verified, store_record
 from galaxycgan.catalogs.store.splits import split_lines
 from galaxycgan.catalogs.store.store import SPLITS, GalaxyStore
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.atomic import file_record
-from galaxycgan.randomness import generator
+from galaxycgan.randomness import make_rng
 
 
 def select(config, context):
@@ -41,7 +41,7 @@ def select(config, context):
     if is_made(out, request, inputs, config.overwrite):
         context.say(f"{out}: done already, the same galaxies of the same store")
         return
-    with open_sound(path) as store:
+    with open_verified(path) as store:
         rows, steps = choose(config, store)
         provenance = derived_provenance(request, store.table[rows], store.split[rows])
         _write(store, rows, out, provenance, context)
@@ -97,7 +97,7 @@ def choose(config, store):
     if config.sample:
         if config.sample > len(rows):
             raise UserError(f"{store.path}: --sample {config.sample}: only {len(rows):,} are left to draw from")
-        rows = np.sort(generator(config.seed, "select").permutation(rows)[: config.sample])
+        rows = np.sort(make_rng(config.seed, "select").permutation(rows)[: config.sample])
         steps.append(f"--sample {config.sample} --seed {config.seed}: {len(rows):,}")
     return rows, steps
 

@@ -17,7 +17,7 @@ from galaxycgan.catalogs.export.tables import without_reports, write_table
 from galaxycgan.catalogs.formats.fits import image_header, primary_header, table_bytes, table_header, write_hdu
 from galaxycgan.catalogs.formats.suffixes import FITS_SUFFIXES, TABLE_SUFFIXES, check_suffix
 from galaxycgan.catalogs.store.checksums import CheckedImages
-from galaxycgan.catalogs.store.derived import open_sound
+from galaxycgan.catalogs.store.derived import open_verified
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import atomic_path
@@ -55,7 +55,7 @@ def export(config, context):
         raise UserError(f"{out}: --to is the store itself; give another name")
     if suffix in TABLE_SUFFIXES and config.stamps:
         raise UserError(f"--stamps: {TABLE_SUFFIXES[suffix]} holds the table only; images go to FITS")
-    with open_sound(store):  # what is written has checksums that look as good as new
+    with open_verified(store):  # what is written has checksums that look as good as new
         pass
     if suffix in TABLE_SUFFIXES:
         written = write_table(store, out, overwrite=config.overwrite)
@@ -81,7 +81,7 @@ def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwr
         Galaxies in each of those files.
     overwrite : bool or 'others'
         Replace what is there; 'others': unless it was made from the same store.
-    ahead : galaxycgan.catalogs.fits_ahead.PixelsAhead, optional
+    ahead : galaxycgan.catalogs.fits_ahead.FitsPixelWriter, optional
         Of the same file: its images are there already.
 
     Returns

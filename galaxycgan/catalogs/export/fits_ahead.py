@@ -15,7 +15,7 @@ from galaxycgan.files.atomic import atomic_path
 from galaxycgan.files.streaming import Flusher
 
 
-class PixelsAhead:
+class FitsPixelWriter:
     """The file of a FITS catalog, whose images are written before its headers and its table.
 
     Parameters
@@ -77,7 +77,7 @@ def pixels_ahead(out, make_example, n):
 
     Yields
     ------
-    PixelsAhead
+    FitsPixelWriter
     """
     with tempfile.TemporaryDirectory() as folder:
         store, example = Path(folder) / "one.h5", Path(folder) / "one.fits"
@@ -90,7 +90,7 @@ def pixels_ahead(out, make_example, n):
         ThreadPoolExecutor(1) as pool,
         Flusher(file.fileno()) as flusher,
     ):
-        yield PixelsAhead(file, places, pool, flusher)
+        yield FitsPixelWriter(file, places, pool, flusher)
 
 
 def _places(hdus, n):

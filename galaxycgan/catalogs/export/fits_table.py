@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from galaxycgan.catalogs.formats.fits import MOST_COLUMNS, NO_FLAG, column_names, pack_column, table_header
-from galaxycgan.catalogs.schema.columns import MASK, MISSING_INT, describe
+from galaxycgan.catalogs.schema.columns import MASK, MISSING_INT, describe_column
 from galaxycgan.catalogs.schema.values import meaning
 from galaxycgan.catalogs.store.table_width import TABLE, one_row
 from galaxycgan.errors import UserError
@@ -65,7 +65,7 @@ class _Packer:
                 self.text[name] = values
             fields.append((name, values.dtype))
             null = {"TNULL": MISSING_INT} if form == "K" else {}
-            about = _meaning(example[name], describe(name, store.bands))
+            about = _meaning(example[name], describe_column(name, store.bands))
             self.cards.append({"TTYPE": title, "TFORM": form} | null | about)
         for title, (name, words) in zip(titles[len(store.columns) :], places.items(), strict=True):
             about = {"TNULL": MISSING_INT, "TCOMM": words, "TUCD": "meta.number"}

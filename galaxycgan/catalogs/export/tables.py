@@ -14,7 +14,7 @@ from astropy.table import QTable, Table
 from galaxycgan import __version__
 from galaxycgan.catalogs.formats.suffixes import TABLE_SUFFIXES
 from galaxycgan.catalogs.formats.votable import binary2, votable_text
-from galaxycgan.catalogs.schema.columns import describe
+from galaxycgan.catalogs.schema.columns import describe_column
 from galaxycgan.catalogs.schema.values import PlainColumn, meaning, unit_meant
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError
@@ -125,7 +125,7 @@ def _columns(store):
 
 def _votable_meanings(store, columns):
     return {
-        name: meaning(column.unit, column.description, describe(name, store.bands), "vounit")
+        name: meaning(column.unit, column.description, describe_column(name, store.bands), "vounit")
         for name, column in columns.items()
     }
 
@@ -141,7 +141,7 @@ def _write_ecsv(store, path):
     """Write ECSV: astropy writes the header, but takes five times as long as `_text_rows` for the rows."""
     columns, head = _columns(store), Table(meta=metadata(store))
     for name, column in columns.items():
-        about = describe(name, store.bands)
+        about = describe_column(name, store.bands)
         head[name] = column.values[:0]
         head[name].unit = column.unit
         head[name].description = column.description or about.description
@@ -197,7 +197,7 @@ def _write_parquet(store, path):
     table = pa.Table.from_pandas(_frame(columns), preserve_index=False)
     fields = []
     for field in table.schema:
-        column, about = columns[field.name], describe(field.name, store.bands)
+        column, about = columns[field.name], describe_column(field.name, store.bands)
         facts = {"description": column.description or about.description, "ucd": about.ucd}
         fields.append(field.with_metadata(facts | ({"unit": str(column.unit)} if column.unit is not None else {})))
     header = votable_text("CATALOG", columns, _votable_meanings(store, columns), _texts(store))

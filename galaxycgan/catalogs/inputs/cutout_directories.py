@@ -15,7 +15,7 @@ import numpy as np
 
 from galaxycgan.catalogs.formats.hdf5 import first_line
 from galaxycgan.catalogs.formats.npy import NpyFile, check_file
-from galaxycgan.catalogs.inputs.cutouts import CutoutSource, Told, central, check_pixels
+from galaxycgan.catalogs.inputs.cutouts import CutoutSource, SourceMetadata, central, check_pixels
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.atomic import sha256_file
 from galaxycgan.images.bands import AB_ZERO_POINT_NJY, HSC_FILTERS
@@ -62,8 +62,8 @@ def open_directory(path, calibrate, context):
     ignored = len(found) - len(npy) - len(fits)
     notes = (f"{ignored} other files in the directory of images were ignored",) if ignored else ()
     kind = NpyDirectory(path, npy, notes) if npy else FitsDirectory(path, fits, notes, calibrate, context)
-    if len(kind.told.ids) != len(np.unique(kind.told.ids)):  # 012 and 12 are the same id
-        values, counts = np.unique(kind.told.ids, return_counts=True)
+    if len(kind.metadata.ids) != len(np.unique(kind.metadata.ids)):  # 012 and 12 are the same id
+        values, counts = np.unique(kind.metadata.ids, return_counts=True)
         raise UserError(f"{path}: several cutouts of one id: {first_few(values[counts > 1])}")
     return kind
 
@@ -106,7 +106,7 @@ class NpyDirectory(Directory):
         if len(first.shape) != 3:
             raise UserError(f"{first.path}: a cutout must be [band, y, x], this is {list(first.shape)}")
         self.n, self.shape, self.dtype = len(names), first.shape, first.dtype
-        self.told = Told(ids=ids[order], pixels="hsc-asinh", notes=notes)
+        self.metadata = SourceMetadata(ids=ids[order], pixels="hsc-asinh", notes=notes)
         self._check_all_alike()
 
     def _check_all_alike(self):
@@ -161,7 +161,7 @@ class FitsDirectory(Directory):
         sizes, counts = np.unique(known, axis=0, return_counts=True)
         self._usual = sizes[np.argmax(counts)].tolist()
         self._differ = np.flatnonzero(((shapes != self._usual) & (shapes != NO_FILE)).any((1, 2)))
-        self.told = Told(
+        self.metadata = SourceMetadata(
             ids=ids,
             ra=sky[:, 0] if np.isfinite(sky).any() else None,
             dec=sky[:, 1] if np.isfinite(sky).any() else None,
@@ -248,7 +248,8 @@ class FitsDirectory(Directory):
             raise UserError(
                 f"{self.path}: {len(self._differ)} of {self.n} objects have cutouts that are not"
                 f" {self._usual[0]}x{self._usual[1]} pixels as most are: HSC_id"
-                f" {first_few(self.told.ids[self._differ])}; --size {min(self.shape[1:])} cuts all about their centres"
+                f" {first_few(self.metadata.ids[self._differ])}; --size {min(self.shape[1:])} cuts all about"
+                " their centres"
             )
         super().check_size(size)
 

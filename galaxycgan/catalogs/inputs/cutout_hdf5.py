@@ -8,7 +8,7 @@ from astropy import units as u
 
 from galaxycgan.catalogs.formats.hdf5 import datasets, describe_contents, open_hdf5
 from galaxycgan.catalogs.formats.npy import FileArray
-from galaxycgan.catalogs.inputs.cutouts import CutoutSource, Told, check_pixels, rows_of_array
+from galaxycgan.catalogs.inputs.cutouts import CutoutSource, SourceMetadata, check_pixels, rows_of_array
 from galaxycgan.catalogs.inputs.objects import unique_ids
 from galaxycgan.catalogs.inputs.raw_tables import to_series
 from galaxycgan.catalogs.inputs.survey_table import whole_numbers
@@ -128,13 +128,13 @@ class Hdf5Cutouts(CutoutSource):
             raise UserError(f"{self.path}: object_id has {len(dataset)} values for {self.n} images")
         return None
 
-    def _told(self, file, **more):
-        """Return `Told` with ids and positions from the file."""
+    def _metadata(self, file, **more):
+        """Return `SourceMetadata` with ids and positions from the file."""
         ids = whole_numbers(to_series(np.ma.asarray(self._column(file, "object_id"))), self.path, "object_id")
         ra, dec = self._column(file, "ra"), self._column(file, "dec")
         known = ra is not None and dec is not None and ra.dtype.kind == dec.dtype.kind == "f"
         positions = {"ra": ra.astype(np.float64), "dec": dec.astype(np.float64)} if known else {}
-        return Told(ids=unique_ids(ids, self.path), has_table=True, **positions, **more)
+        return SourceMetadata(ids=unique_ids(ids, self.path), has_table=True, **positions, **more)
 
     def rows(self, index, bands, size):
         return rows_of_array(self._images, index, bands, size)
@@ -148,7 +148,7 @@ class GalaxiesML(Hdf5Cutouts):
     def __init__(self, path, file, scratch):
         super().__init__(path, file, scratch)
         bands = tuple(HSC_FILTERS) if self.shape[0] == len(HSC_FILTERS) else ()
-        self.told = self._told(file, bands=bands, pixels=HSC_COUNTS, pixel_scale=HSC_PIXEL_SCALE)
+        self.metadata = self._metadata(file, bands=bands, pixels=HSC_COUNTS, pixel_scale=HSC_PIXEL_SCALE)
 
 
 class MultimodalUniverse(Hdf5Cutouts):
@@ -176,7 +176,7 @@ class MultimodalUniverse(Hdf5Cutouts):
         if getattr(file.get("image_mask"), "shape", None) == self._images.shape:
             self._mask = Hdf5Array(path, file["image_mask"], scratch)
         ivar = "image_ivar" in file
-        self.told = self._told(
+        self.metadata = self._metadata(
             file,
             bands=self._bands,
             pixels=HSC_COUNTS if hsc else "",

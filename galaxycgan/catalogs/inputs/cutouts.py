@@ -14,7 +14,7 @@ from galaxycgan.files.atomic import file_record
 
 
 @dataclass(frozen=True)
-class Told:
+class SourceMetadata:
     """What files of cutouts tell of themselves; what they don't is None, empty or NaN.
 
     Attributes
@@ -59,7 +59,7 @@ class CutoutSource(ABC):
     shape : tuple of int
         (band, y, x) of each image, the smallest where they differ.
     dtype : numpy.dtype
-    told : Told
+    metadata : SourceMetadata
     """
 
     @abstractmethod

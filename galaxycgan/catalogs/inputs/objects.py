@@ -48,11 +48,11 @@ def find_objects(config, source, columns):
     -------
     Objects
     """
-    told = source.told
-    if told.ids is not None and not config.ids:
-        found = Objects(told.ids, told.ra, told.dec)
-    elif told.ids is not None:
-        found = _placed(told.ids, _from_file(config.ids, columns), source.path)
+    metadata = source.metadata
+    if metadata.ids is not None and not config.ids:
+        found = Objects(metadata.ids, metadata.ra, metadata.dec)
+    elif metadata.ids is not None:
+        found = _placed(metadata.ids, _from_file(config.ids, columns), source.path)
     else:
         found = _from_file(config.ids or DEFAULT_IDS, columns)
         if source.n != len(found.ids):

@@ -7,7 +7,7 @@ from galaxycgan.catalogs.formats.hdf5 import HDF5_MAGIC
 from galaxycgan.catalogs.formats.npy import NpyFile, check_file
 from galaxycgan.catalogs.inputs.cutout_directories import open_directory
 from galaxycgan.catalogs.inputs.cutout_hdf5 import open_hdf5_cutouts
-from galaxycgan.catalogs.inputs.cutouts import CutoutSource, Told, check_pixels, rows_of_array
+from galaxycgan.catalogs.inputs.cutouts import CutoutSource, SourceMetadata, check_pixels, rows_of_array
 from galaxycgan.errors import UserError
 
 
@@ -20,7 +20,7 @@ class NpyCutouts(CutoutSource):
         check_pixels(path, self.dtype)
         if len(shape) != 4:
             raise UserError(f"{path}: images must be [n, band, y, x], these are {list(shape)}")
-        self.n, self.shape, self.told = shape[0], shape[1:], Told(pixels="hsc-asinh")
+        self.n, self.shape, self.metadata = shape[0], shape[1:], SourceMetadata(pixels="hsc-asinh")
 
     def rows(self, index, bands, size):
         return rows_of_array(self._array, index, bands, size)

@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 
 from galaxycgan.catalogs.inputs.raw_tables import read_raw
-from galaxycgan.catalogs.schema.columns import LEGAL_LABELS, MASK, describe, free_name
+from galaxycgan.catalogs.schema.columns import LEGAL_LABELS, MASK, describe_column, free_name
 from galaxycgan.catalogs.schema.values import EXACT_IN_FLOAT
 from galaxycgan.errors import UserError, first_few
 
@@ -64,7 +64,7 @@ class SurveyTable:
         """
         table = QTable()
         for name in self.frame.columns:
-            about = describe(name, bands, measured=False)
+            about = describe_column(name, bands, measured=False)
             unit = self.units.get(name, about.unit)
             values = _column(self.frame[name], rows)
             table[name] = values if unit is None or values.dtype.kind != "f" else values * unit
@@ -126,7 +126,7 @@ def read_table(path, mapping, *, option="--table", bands=(), keys=KEYS, all_matc
     for name in list(units):
         notes += _to_schema_unit(frame, name, units, bands, path)
     descriptions = {new[name]: text for name, text in raw.descriptions.items()}
-    known = {name for name in descriptions if describe(name, bands, measured=False).ucd != "meta"}
+    known = {name for name in descriptions if describe_column(name, bands, measured=False).ucd != "meta"}
     descriptions = {name: text for name, text in descriptions.items() if name not in known}
     for name in frame.select_dtypes(["object", "string"]):
         if not all(value.isascii() for value in frame[name] if isinstance(value, str)):
@@ -247,7 +247,7 @@ def _to_schema_unit(frame, name, units, bands, path):
     Other columns keep the file's unit. Magnitudes are AB. Masses in solar masses whose numbers are legal logarithms
     are taken for those: many catalogs give log10(M*) the unit of the mass.
     """
-    unit, target = units[name], describe(name, bands, measured=False).unit
+    unit, target = units[name], describe_column(name, bands, measured=False).unit
     if target is None or not pd.api.types.is_numeric_dtype(frame[name]):
         return []
     del units[name]

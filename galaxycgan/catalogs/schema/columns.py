@@ -92,7 +92,7 @@ _NOT_TOTAL = "err|sigma|unc|psf|aper|fib|true|abs"
 _BAND_UCDS = {"g": "em.opt.B", "r": "em.opt.R", "i": "em.opt.I", "z": "em.opt.I", "y": "em.IR.NIR"}
 
 
-def describe(name, bands=(), *, measured=True):
+def describe_column(name, bands=(), *, measured=True):
     """Return what a column is.
 
     Parameters

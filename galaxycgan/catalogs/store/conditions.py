@@ -175,7 +175,7 @@ def incomplete(text, column, n):
     return found
 
 
-def fulfilled(target, columns, labels, flags=()):
+def matches_target(target, columns, labels, flags=()):
     """Return which rows of labels [n, label] fulfil a target over these columns: bool [n].
 
     The columns in `flags` hold 1 for true and 0 for false.

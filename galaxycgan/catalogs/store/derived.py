@@ -17,7 +17,7 @@ from galaxycgan.provenance import tool_stamp
 HINT = "give another --out, or --overwrite"
 
 
-def open_sound(path):
+def open_verified(path):
     """Open a store whose ids, table and split are sound: what is made from it gets checksums that look as good as new.
 
     Images are too many to be read for that alone: `CheckedImages` looks at them where all are read anyway.

@@ -13,7 +13,7 @@ TRAIN, VALIDATION, TEST = SPLITS["train"], SPLITS["val"], SPLITS["test"]
 #: Salts of the hashes, each independent of the split's own.
 FRACTION_SALT, FOLD_SALT, STOP_SALT = "galaxycgan-fraction-1", "galaxycgan-fold-1", "galaxycgan-stop-1"
 NO_FOLD = -1
-#: Options of the runs that learn from a portion, which are those of `portion`.
+#: Options of the runs that learn from a portion, which are those of `training_subset`.
 PORTION = ("fraction", "draw", "fold", "folds")
 
 
@@ -27,7 +27,7 @@ def check_portion(fraction, fold, folds):
         raise UserError(f"--fold {fold}: of --folds {folds} they are 0 to {folds - 1}")
 
 
-def portion(ids, split, fraction=1.0, fold=NO_FOLD, folds=5, draw=0):
+def training_subset(ids, split, fraction=1.0, fold=NO_FOLD, folds=5, draw=0):
     """Return the split that a run works with.
 
     Parameters
@@ -74,7 +74,7 @@ def use_portion(store, config):
 
     `config` has the options fraction, draw, fold and folds.
     """
-    store.split = portion(store.ids, store.split, **{name: getattr(config, name) for name in PORTION})
+    store.split = training_subset(store.ids, store.split, **{name: getattr(config, name) for name in PORTION})
     return store
 
 

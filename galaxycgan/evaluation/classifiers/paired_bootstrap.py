@@ -21,7 +21,7 @@ SMALL = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class ClassifierPredictions:
     """What a trained classifier says of the test galaxies.
 
     Attributes
@@ -46,8 +46,8 @@ class PairedBootstrap:
     Parameters
     ----------
     wanted : array [n]
-        Kinds of the test galaxies, 1 or 0.
-    judged : list of Judged
+        GalaxyTypes of the test galaxies, 1 or 0.
+    judged : list of ClassifierPredictions
         All arms at all fractions and seeds.
     draws, seed : int
     """
