@@ -61,7 +61,7 @@ test: $(VENV)/.test
 # made on purpose. Longest file first.
 test-slurm: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(SLURM_WORKERS) --dist loadfile --no-loadscope-reorder \
-		tests/test_slurm_faults.py tests/test_slurm.py tests/test_slurm_guide.py
+		tests/cluster/test_slurm_faults.py tests/cluster/test_slurm.py tests/cluster/test_slurm_guide.py
 
 # The generator that comes with the package, from nothing. It learns from one mock and is judged on another.
 PRETRAINED := build/pretrained

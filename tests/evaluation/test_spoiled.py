@@ -34,5 +34,7 @@ def full_sets():
     import os
 
     if not os.environ.get("GALAXYCGAN_FULL"):
-        pytest.skip("judges 8 sets of 2,000 galaxies in half an hour: GALAXYCGAN_FULL=1 pytest tests/test_spoiled.py")
+        pytest.skip(
+            "judges 8 sets of 2,000 galaxies in half an hour: GALAXYCGAN_FULL=1 make test PYTEST=tests/evaluation"
+        )
     return make_sets(2000, 2000)

@@ -1,7 +1,7 @@
 """Sets of mock galaxies, good and spoiled on purpose: each spoils one thing, so that one metric should answer.
 
 Galaxies are those of the mock survey, whose light and noise are at hand apart. Run as a program it judges full-size
-sets and prints which metrics left their floor: ``python tests/spoiled.py --n 2000``.
+sets and prints which metrics left their floor: ``python tests/evaluation/spoiled.py --n 2000``.
 """
 
 import argparse

@@ -16,7 +16,7 @@ import numpy as np
 #: Seconds after which a test gives up: many, for a busy machine; they cost nothing where all goes well.
 PATIENCE_S = 400
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_survey(folder, n=60, names=("ids.npy", "images.npy", "table.csv")):
