@@ -17,7 +17,7 @@ from conftest import make_survey
 
 from galaxycgan.catalogs.store.store import StoreHeader
 from galaxycgan.catalogs.store.writer import StoreWriter
-from galaxycgan.images.stretch import njy_to_hsc_asinh
+from galaxycgan.images.pixel_units import njy_to_hsc_asinh
 
 NOBODY = 65534
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from galaxycgan.images.stretch import njy_to_hsc_asinh
+from galaxycgan.images.pixel_units import njy_to_hsc_asinh
 
 FIRST_ID = 43_150_000_000_000_000
 #: So many different stamps are enough: none of the measured steps looks at what is in them.

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import torch
 
-from galaxycgan.images.photometry import APERTURE_RADIUS, ab_magnitude, aperture_error, geometry, measure, median
+from galaxycgan.images.photometry import APERTURE_RADIUS, aperture_error, geometry, measure, median
+from galaxycgan.images.pixel_units import ab_magnitude
 
 #: Of the median under noise: after four steps from the plain median it stands still to a ten-thousandth of the noise.
 NEWTON_STEPS = 4

@@ -12,7 +12,7 @@ from galaxycgan.catalogs.formats.fits import (
 )
 from galaxycgan.catalogs.schema.columns import LEGAL_LABELS, describe_column
 from galaxycgan.files.atomic import atomic_path
-from galaxycgan.images.photometry import ab_magnitude
+from galaxycgan.images.pixel_units import ab_magnitude
 
 #: name -> unit, comment, UCD
 COLUMNS = {

@@ -16,7 +16,7 @@ from galaxycgan.catalogs.store.store import StoreHeader
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.generation.frame import aperture_sum, place
 from galaxycgan.generation.inject import prepare, taper
-from galaxycgan.images.bands import AB_ZERO_POINT_NJY
+from galaxycgan.images.pixel_units import AB_ZERO_POINT_NJY
 
 BANDS, SIZE, SCALE = ("g", "r", "i"), 50, 0.168
 

@@ -13,7 +13,7 @@ from scipy.stats import wasserstein_distance
 from galaxycgan.config import Mock
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
-from galaxycgan.images.stretch import hsc_asinh_to_njy
+from galaxycgan.images.pixel_units import hsc_asinh_to_njy
 from galaxycgan.mock.population import BANDS, I_LIMIT, I, galaxy_properties, spectrum_mags
 from galaxycgan.mock.survey import make_survey
 from galaxycgan.mock.table import NAMES, complete, find_columns, fit_spectra, read_galaxies

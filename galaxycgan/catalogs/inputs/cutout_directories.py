@@ -18,7 +18,8 @@ from galaxycgan.catalogs.formats.npy import NpyFile, check_file
 from galaxycgan.catalogs.inputs.cutouts import CutoutSource, SourceMetadata, central, check_pixels
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.atomic import sha256_file
-from galaxycgan.images.bands import AB_ZERO_POINT_NJY, HSC_FILTERS
+from galaxycgan.images.bands import HSC_FILTERS
+from galaxycgan.images.pixel_units import njy_per_count
 
 NPY_NAME = re.compile(r"(?P<id>\d{1,19})-cutout\.npy")
 FITS_NAME = re.compile(r"(?P<id>\d{1,19})-cutout-(?P<filter>HSC-[A-Z]\d?|[NI]B\d{3,4})(-.*)?\.fits(\.gz|\.fz)?")
@@ -230,13 +231,13 @@ class FitsDirectory(Directory):
         """Return nJy per count of a file."""
         if not self._calibrate:
             return 1.0
-        counts = header.get("FLUXMAG0")
-        if not isinstance(counts, (int, float)) or not 0 < counts < np.inf:
+        scale = njy_per_count(fluxmag0=header.get("FLUXMAG0"))
+        if not np.isfinite(scale):
             raise UserError(
                 f"{self.path / name}: no FLUXMAG0 in the primary header (counts of AB magnitude 0); give the zero point"
                 " of all with --pixels, such as --pixels counts:27.0"
             )
-        return 10 ** (0.4 * AB_ZERO_POINT_NJY) / counts
+        return scale
 
     def incomplete(self, bands):
         """Tell which objects lack a file of one of the bands."""

@@ -5,7 +5,8 @@ import numpy as np
 from galaxycgan.evaluation.metrics import distances
 from galaxycgan.evaluation.metrics.resampling import record
 from galaxycgan.images.bands import reference_band
-from galaxycgan.images.photometry import APERTURE_RADIUS, asinh_magnitude, geometry, measure
+from galaxycgan.images.photometry import APERTURE_RADIUS, geometry, measure
+from galaxycgan.images.pixel_units import asinh_magnitude
 
 LATENTS, FEW_LATENTS, STEPS = 256, 64, 11
 WINDOW_DEX = 0.05
