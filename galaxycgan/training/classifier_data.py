@@ -38,7 +38,7 @@ class Split:
     images : tensor [n, band, y, x] or StoredImages
         nJy.
     wanted : tensor [n]
-        1 where the target is matches_target, else 0.
+        1 where a galaxy matches the target, else 0.
     ids : int64 array [n]
     rows : int array [n]
         Of the store.

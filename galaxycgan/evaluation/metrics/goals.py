@@ -79,10 +79,10 @@ MEANINGS = {
         (0.8, 1),
     ),
     "two_sample_accuracy": Meaning(
-        "SourceMetadata from real ones", "How often a classifier tells generated from real. 0.5 is ideal: it guesses."
+        "Told from real ones", "How often a classifier tells generated from real. 0.5 is ideal: it guesses."
     ),
     "two_sample_photometry": Meaning(
-        "SourceMetadata from real ones by photometry",
+        "Told from real ones by photometry",
         "The same from some 80 measurements in each band, all together: fluxes, sizes, shapes, noise, power spectrum.",
     ),
     "memorisation.ratio": Meaning(
