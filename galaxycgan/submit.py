@@ -229,7 +229,7 @@ def _dry_run(plan, cluster):
         print(f"{plan.name} on {cluster}, in {plan.directory}")
     for batch, task in ((each, task) for each in plan.batches for task in each.tasks):
         directory, wanted = JobDirectory(task.job_path), dataclasses.asdict(task.options)
-        seen = launch.standing(task, directory, wanted)
+        seen = launch.existing_job(task, directory, wanted)
         state = f"{seen.state}: nothing would be started" if seen else "would be started"
         if plan.kind != "stage":
             print(f"{task.name:<24} {task.result}: {state}")
