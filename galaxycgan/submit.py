@@ -208,7 +208,7 @@ def _wait(plan, items, records):
             return follow_group([(item.task.name, item.directory) for item in items])
         seen = follow(items[0].directory, items[0].offset)
     except KeyboardInterrupt:
-        print(f"\n{PROG}: no longer following; the job goes on (galaxycgan cancel {place} stops it)", file=sys.stderr)
+        print(f"\n{PROG}: no longer following; the job continues (galaxycgan cancel {place} stops it)", file=sys.stderr)
         return 130
     if seen.state == "done":
         print(f"done: {place}")

@@ -1,4 +1,4 @@
-"""Survey files of any size for measurements: the right types and widths, numbers of no meaning. Knows no store."""
+"""Survey files of any size for measurements: the right types and widths, numbers of no meaning."""
 
 import numpy as np
 

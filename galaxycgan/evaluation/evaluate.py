@@ -78,7 +78,7 @@ def evaluate(config, context):
     out = Path(config.out) if config.out else _place(config, subject)
     with GalaxyStore(find_store(config.real, "--real")) as store:
         if store.synthetic:
-            raise UserError(f"{store.path}: holds synthetic galaxies; --real wants a store of real ones")
+            raise UserError(f"{store.path}: holds synthetic galaxies; --real needs a store of real ones")
         subject.check(store)
         request = subject.identity | {"store": store.fingerprint}
         request |= {"n": config.n, "seed": config.seed, "quick": config.quick}
@@ -123,7 +123,7 @@ def _place(config, subject):
 
 
 def _is_done(out, request, config, context):
-    """Tell whether this evaluation is there already; refuse to replace another one."""
+    """Return whether this evaluation is there already; refuse to replace another one."""
     if not (out / METRICS_FILE).exists() or config.overwrite:
         return False
     if read_json(out / METRICS_FILE).get("request") != request:
@@ -271,7 +271,7 @@ class Evaluation:
         return {"target": target} | found
 
     def draw(self, out):
-        """Write the pictures; return them as `page.write` wants them."""
+        """Write the pictures; return them as `page.write` takes them."""
         records = None
         if self.subject.painter and (self.subject.painter.run / METRICS).exists():
             records = read_records(self.subject.painter.run / METRICS)

@@ -71,7 +71,7 @@ def classify(config, context):
 
 
 def _is_same(path, model_sha256, fingerprint):
-    """Tell whether a file is the result of this model on this store."""
+    """Return whether a file is the result of this model on this store."""
     try:
         header = fits.getheader(path, "CLASSIFIED")
     except (OSError, KeyError):

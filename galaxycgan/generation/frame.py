@@ -1,4 +1,4 @@
-"""A survey image on disk: pixels, sky coordinates, zero point, seeing. Knows no catalog."""
+"""A survey image on disk: pixels, sky coordinates, zero point, seeing."""
 
 import math
 import string
@@ -107,7 +107,7 @@ class Frame:
         return fwhm or self._number(*PSF_KEYWORDS)
 
     def band(self, bands):
-        """Return which of some bands the header's FILTER means, '' where it doesn't tell."""
+        """Return which of some bands the header's FILTER means, '' where it doesn't say."""
         text = str(self.keyword(*FILTER_KEYWORDS) or "").strip().lower()
         last = text.replace("_", "-").split("-")[-1].rstrip("0123456789")  # HSC-I2, i, r2
         return last if last in bands else ""

@@ -100,7 +100,7 @@ def _fits_ahead(out, request, created, config):
 
 
 def _is_done(out, request, config, context):
-    """Tell whether the catalog is there already; refuse to replace another one."""
+    """Return whether the catalog is there already; refuse to replace another one."""
     catalog = out / CATALOG
     if not catalog.exists() or config.overwrite:
         return False

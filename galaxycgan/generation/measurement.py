@@ -1,4 +1,4 @@
-"""What a catalog says of each galaxy beside its labels: photometry of a block of images. Knows no file."""
+"""What a catalog says of each galaxy beside its labels: photometry of a block of images."""
 
 import math
 
@@ -61,7 +61,7 @@ class Measurement:
     def columns(self, block, noisy):
         """Return the measured columns of a block.
 
-        The block is measured whole, also where only its first rows are wanted: sums round by the shape of the arrays.
+        The block is measured whole, also where only its first rows are needed: sums round by the shape of the arrays.
 
         Parameters
         ----------

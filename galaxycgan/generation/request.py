@@ -87,11 +87,11 @@ class Request:
 
     @property
     def name(self):
-        """Return what tells requests apart, whatever machine makes them: hexadecimal digits."""
+        """Return what distinguishes requests, whatever machine makes them: hexadecimal digits."""
         return hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:16]
 
     def is_same(self, noted):
-        """Tell whether `described`, noted earlier and perhaps on another machine, is of this request.
+        """Return whether `described`, noted earlier and perhaps on another machine, is of this request.
 
         A precision that was left to the machine becomes the noted one's: all of a catalog is of one precision.
         """

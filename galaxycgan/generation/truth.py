@@ -1,4 +1,4 @@
-"""The truth table of an injection: what was added where. Knows no frame."""
+"""The truth table of an injection: what was added where."""
 
 import numpy as np
 

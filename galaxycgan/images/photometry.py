@@ -1,4 +1,4 @@
-"""Photometry of cutouts: sky, aperture flux, radii, shape. Knows no catalog.
+"""Photometry of cutouts: sky, aperture flux, radii, shape.
 
 Definitions for a 50-pixel stamp, radii scaled with the size of other stamps: sky = median over r > 22 px; flux within
 9 px of the centre; r20, r50, r80 from the curve of growth to 15 px in the reference band; shape from its second moments

@@ -1,4 +1,4 @@
-"""How a mock galaxy looks through HSC: PSF, neighbours and noise, in nJy. Knows no file."""
+"""How a mock galaxy looks through HSC: PSF, neighbours and noise, in nJy."""
 
 import dataclasses
 import functools

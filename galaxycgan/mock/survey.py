@@ -1,4 +1,4 @@
-"""The command `mock`: an HSC-like survey with known truth, in the files of a real one. Knows no store.
+"""The command `mock`: an HSC-like survey with known truth, in the files of a real one.
 
 What galaxies there are is in `population`, what they look like in `render`; here are ids, patches of the survey, the
 table with its repeated matches, and the files. Galaxies of a real table come from `table`.
@@ -90,7 +90,7 @@ def _check_options(config):
 
 
 def _already_made(out, options, overwrite):
-    """Tell whether `out` holds the survey of these options; raise `UserError` where something else is in the way."""
+    """Return whether `out` holds the survey of these options; raise `UserError` where something else is in the way."""
     there = [name for name in (IDS, IMAGES, TABLE, TRUTH) if (out / name).exists()]
     if overwrite or not there:
         return False

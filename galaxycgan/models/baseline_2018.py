@@ -1,4 +1,4 @@
-"""The networks of 2018 that this package is measured against: labels in, noisy pixels out. Knows no training.
+"""The networks of 2018 that this package is measured against: labels in, noisy pixels out.
 
 A generator of 100 latent numbers and the labels, through two dense layers to a 16 x 16 map and by bilinear resizing and
 two convolutions to the stamp, in display units. A critic that *predicts the labels* of an image in one head and tells

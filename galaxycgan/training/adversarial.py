@@ -152,7 +152,7 @@ class Trainer:
         }
 
     def restore(self, state):
-        """Go on from `state`."""
+        """Resume from `state`."""
         for name in ("generator", "critic", "averaged", "response", "generator_optimiser", "critic_optimiser"):
             getattr(self, name).load_state_dict(state[name])
         self.images = state["images"]

@@ -166,7 +166,7 @@ def _open(run, request, own, config):
 
 
 def _is_done(element, run, arms, request):
-    """Tell whether all of an element's classifiers are there, and of this study."""
+    """Return whether all of an element's classifiers are there, and of this study."""
     place, names = element.place(run), {arm.name for arm in arms}
     done = read_json(place / DONE) if (place / DONE).exists() else {}
     there = done.get("request") == request and set(done["arms"]) >= names

@@ -109,7 +109,7 @@ def _request(config, store, survey):
 
 
 def _is_done(run, request, config, context):
-    """Tell whether these results are there already."""
+    """Return whether these results are there already."""
     if config.overwrite or not (run / METRICS).exists():
         return False
     found = read_json(run / METRICS)
@@ -141,7 +141,7 @@ class _Job:
         self.trainer = ClassifierTrainer(config, self.splits, self.synthetic, self.unit_njy, device, identity)
 
     def _synthetic(self, device):
-        """Return the generated galaxies, None where none are wanted."""
+        """Return the generated galaxies, None where none are needed."""
         config, gan = self.config, _gan(self.config)
         if not gan:
             return None
@@ -155,7 +155,7 @@ class _Job:
         return synthetic
 
     def resume(self, run):
-        """Go on where the run stands."""
+        """Resume where the run stands."""
         if self.trainer.resume(run):
             self.context.say(f"{run}: going on at epoch {len(self.trainer.history)}")
 

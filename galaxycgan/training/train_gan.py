@@ -44,7 +44,7 @@ OBJECTIVES = {
     "relativistic": (Trainer, {"images": 150_000, "batch": 32, "lr": {"tiny": 6e-4, "base": 6e-4, "large": 2e-4}}),
     "predictor": (PredictorTrainer, {"images": 835_200, "batch": 64, "lr": 4e-4}),
 }
-#: How equal options train, a number that rises when they come to train otherwise: no run goes on by another recipe.
+#: How equal options train, a number that rises when they come to train otherwise: no run resumes by another recipe.
 RECIPES = {"relativistic": 4, "predictor": 2}
 #: Options that change the result: the same in a run and its resumption.
 IDENTITY = (
@@ -68,7 +68,7 @@ def _identity(config, store, conditioning, shape, device, dtype):
 
 
 def _open_run(config, identity, conditioning, context, team):
-    """Return the run directory, and the state to go on from or None; `identity` becomes that of the state."""
+    """Return the run directory, and the state to resume from or None; `identity` becomes that of the state."""
     run = make_directory(config.run)
     checkpoint = run / CHECKPOINT
     if not config.overwrite and not checkpoint.exists():
@@ -81,7 +81,7 @@ def _open_run(config, identity, conditioning, context, team):
             raise UserError(
                 f"{run}: holds a {strange[0]} that is not of a training; choose another --run, or --overwrite"
             )
-    # The first process decides for all, and removes: others may look before or after it, and be told otherwise.
+    # The first process decides for all, and removes: others may look before or after it, and find something else.
     fresh = bool(team.largest(float(team.is_main and (config.overwrite or not checkpoint.exists())))[0])
     if fresh:
         for name in (CHECKPOINT, METRICS, CARD, WEIGHTS) if team.is_main else ():
@@ -249,7 +249,7 @@ def _prepare(trainer, store, rows, conditions, numeric, state):
 
 
 def _card(config, context, store, rows, trainer, identity, seconds):
-    """What a user of the generator wants to know."""
+    """What a user needs to know."""
     return {
         "created": context.created,
         "tool": tool_stamp(),

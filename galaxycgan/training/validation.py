@@ -44,7 +44,7 @@ class ValidationTicks:
     @classmethod
     def of(cls, store, conditioning, trainer, run):
         """Look at the validation split of a store, or only show pictures of the training split where that is small."""
-        # Labels of validation galaxies are nobody's promise: some may be missing, or of a kind that training has not.
+        # Labels of validation galaxies may be missing, or of a category that no training galaxy has.
         legal = conditioning.legal(store.labels(conditioning.columns))
         held, train = np.flatnonzero((store.split == 1) & legal), np.flatnonzero(store.split == 0)
 

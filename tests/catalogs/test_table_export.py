@@ -223,7 +223,7 @@ def test_a_failed_export_leaves_the_file_that_was_there(store, tmp_path, monkeyp
 def test_mistakes_of_an_export_are_told_in_one_line(store, tmp_path, command):
     (tmp_path / "bad.vot").write_text("<VOTABLE")
     for words, message in [
-        (["--to", tmp_path / "t.xlsx"], "the suffix tells the format; .fits"),
+        (["--to", tmp_path / "t.xlsx"], "the suffix decides the format; .fits"),
         ([], "--to is missing"),
         (["--to", tmp_path / "t.vot", "--stamps"], "--stamps: VOTable holds the table only"),
         (["--to", tmp_path / "t.fits", "--stamps", "--table-only"], "choose one"),

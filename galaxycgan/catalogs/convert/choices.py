@@ -1,4 +1,4 @@
-"""What a conversion shall do: the options, and what the images tell where no option does. Reads no pixel."""
+"""What a conversion shall do: the options, and what the images say where no option does."""
 
 import dataclasses
 
@@ -114,7 +114,7 @@ class ConvertChoices:
 
 
 def check_options(config):
-    """Check the options that no file has a say in; return columns, labels and fractions of the splits."""
+    """Check the options that no file influences; return columns, labels and fractions of the splits."""
     check_store_suffix(config.out)
     columns = parse_columns(config.columns)
     labels = tuple(filter(None, (name.strip() for name in config.labels.split(","))))

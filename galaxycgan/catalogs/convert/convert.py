@@ -227,12 +227,12 @@ def _append_images(writer, config, context, inputs, order, bad):
 
 
 def _within(values, limit):
-    """Tell whether all values are numbers of at most this size, in two quick passes: NaN spoils both."""
+    """Return whether all values are numbers of at most this size, in two quick passes: NaN spoils both."""
     return -limit <= values.min() and values.max() <= limit
 
 
 def _catalog(inputs, matching, order):
-    """Return the catalog of the images in `order`: the kept row of each, and what the images tell of themselves.
+    """Return the catalog of the images in `order`: the kept row of each, and what the images say of themselves.
 
     A column of both is the table's, and the images' gets ``_image`` appended.
     """
@@ -279,7 +279,7 @@ def _content(config):
 
 
 def _already_there(out, config, inputs, context):
-    """Tell whether `out` is this command's finished result; refuse another file in its place."""
+    """Return whether `out` is this command's finished result; refuse another file in its place."""
     for name, path in inputs.paths.items():
         if out.exists() and out.samefile(path):
             raise UserError(f"{out}: --out is the input file of --{name}")

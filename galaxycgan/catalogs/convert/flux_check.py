@@ -48,7 +48,7 @@ class FluxSample:
         self._parts = []
 
     def see(self, start, images):
-        """Measure those among images [m, band, y, x] from row `start` on that are wanted, in flux units per pixel."""
+        """Measure those among images [m, band, y, x] from row `start` on that are needed, in flux units per pixel."""
         wanted = self.rows[(self.rows >= start) & (self.rows < start + len(images))] - start
         if len(wanted):
             self._parts.append(_magnitudes(images[wanted]))

@@ -164,7 +164,7 @@ def _write_image_files(store, out, names, per_file):
 
 
 def _same_source(out, primary, damaged_is_other=False):
-    """Tell whether a FITS file was made from the store, and with the images, that `primary` describes."""
+    """Return whether a FITS file was made from the store, and with the images, that `primary` describes."""
     try:
         header = fits.getheader(out, 0)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A store's table as VOTable, ECSV, Parquet or CSV, and back with its units. Knows no image.
+"""A store's table as VOTable, ECSV, Parquet or CSV, and back with its units.
 
 Every format keeps ids to the last digit and a missing value missing. Units, descriptions, UCDs and where the catalog
 came from travel in all but CSV, which has no place for them.
@@ -26,13 +26,13 @@ ROWS_AT_ONCE = 4096
 
 
 def write_table(store_path, out_path, *, overwrite=False):
-    """Write a store's table; the suffix tells the format.
+    """Write a store's table; the suffix decides the format.
 
     Parameters
     ----------
     store_path, out_path : str or Path
     overwrite : bool
-        Replace a file made from another store, and any CSV, which doesn't tell what it was made from.
+        Replace a file made from another store, and any CSV, which doesn't say what it was made from.
 
     Returns
     -------

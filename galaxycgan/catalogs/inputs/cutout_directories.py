@@ -1,6 +1,6 @@
 """Directories with a file for each image: ``<HSC_id>-cutout.npy``, or FITS as HSC's cutout service names them.
 
-Knows no catalog. Files are opened one at a time, whatever their number.
+Files are opened one at a time, whatever their number.
 """
 
 import gzip
@@ -26,7 +26,7 @@ FITS_NAME = re.compile(r"(?P<id>\d{1,19})-cutout-(?P<filter>HSC-[A-Z]\d?|[NI]B\d
 FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
 #: Pixel scales of one directory may differ by this share.
 SCALE_TOLERANCE = 0.01
-#: Stands for the size of a cutout that isn't there.
+#: Size of a cutout that isn't there.
 NO_FILE = np.iinfo(np.int64).max
 
 
@@ -240,7 +240,7 @@ class FitsDirectory(Directory):
         return scale
 
     def incomplete(self, bands):
-        """Tell which objects lack a file of one of the bands."""
+        """Return which objects lack a file of one of the bands."""
         return np.array([any(row[band] is None for band in bands) for row in self._files])
 
     def check_size(self, size):
@@ -269,7 +269,7 @@ class FitsDirectory(Directory):
 
 
 class _Opened:
-    """A FITS file for as long as a ``with`` block lasts; damage is the user's to know."""
+    """A FITS file for as long as a ``with`` block lasts; damage raises `UserError`."""
 
     def __init__(self, path):
         self.path = path

@@ -1,4 +1,4 @@
-"""HDF5 files of cutouts in layouts that others publish: GalaxiesML and MultimodalUniverse. Knows no catalog."""
+"""HDF5 files of cutouts in layouts that others publish: GalaxiesML and MultimodalUniverse."""
 
 import os
 import tempfile

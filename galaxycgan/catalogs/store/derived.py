@@ -70,7 +70,7 @@ def derived_provenance(request, table, split):
 
 
 def is_made(out, request, inputs, overwrite):
-    """Tell whether `out` is this request's finished result; refuse another file in its place.
+    """Return whether `out` is this request's finished result; refuse another file in its place.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What each number of an evaluation means, which way is good, and what is good enough. Computes nothing.
+"""What each number of an evaluation means, which way is good, and what is good enough.
 
 Goals are those of a run of 40 CPU minutes on 1,866 galaxies, judged on galaxies of another survey.
 """
@@ -168,7 +168,7 @@ def excess(name, found):
 
 
 def off_floor(name, found):
-    """Tell whether a metric has left its floor."""
+    """Return whether a metric has left its floor."""
     return excess(name, found) > OFF_FLOOR[meaning(name).side]
 
 
