@@ -118,7 +118,10 @@ def test_every_command_has_a_function(name):
     assert name not in STAGES or STAGES[name] in COMMANDS[name][0].__dataclass_fields__
 
 
-@pytest.mark.parametrize("words", [["--help"], *[[name, "--help"] for name in COMMANDS]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["submit", "--help"], ["submit", "train_gan", "--help"], *[[name, "--help"] for name in COMMANDS]],
+)
 def test_help_imports_nothing_heavy(words):
     code = f"import sys; from galaxycgan.cli import main\ntry: main({words!r})\n"
     code += "except SystemExit as e: assert not e.code\n"

@@ -49,7 +49,6 @@ RECIPES = {"relativistic": 4, "predictor": 2}
 #: Options that change the result: the same in a run and its resumption.
 IDENTITY = (
     "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "draw", "fold", "folds", "seed",
-    "compile",
 )  # fmt: skip
 
 
@@ -191,8 +190,6 @@ def train_gan(config, context):
         images = _prepare(trainer, store, rows, conditions, conditioning.numeric, state)
         if state:
             trainer.restore(state["trainer"])
-        if config.compile:
-            trainer.compile()
         look = ValidationTicks.of(store, conditioning, trainer, run) if team.is_main else None
         loop = Loop(trainer, images, conditions, run, identity, config, state, look)
         loop.run(context)

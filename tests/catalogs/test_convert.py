@@ -237,6 +237,29 @@ def test_without_a_column_selected_all_rows_may_be_kept(survey_files):
     assert store.column("labelled").sum() == 59
 
 
+@pytest.mark.parametrize(
+    ("rule", "missing", "advised"),
+    [
+        ("nearest", ["sep"], "massive or first"),
+        ("massive", ["log_mass"], "nearest or first"),
+        ("nearest", ["sep", "log_mass"], "first"),
+        ("massive", ["sep", "log_mass"], "first"),
+        ("error", [], "nearest or massive or first"),
+        ("error", ["sep"], "massive or first"),
+    ],
+)
+def test_a_rule_that_cannot_choose_advises_those_that_can_with_the_columns_at_hand(
+    survey_files, command, rule, missing, advised
+):
+    survey_files.table = survey_files.table.drop(columns=missing)
+    arguments = survey_files.write().arguments("--duplicates", rule, "--labels", "photo_z")
+    code, _, err = command(*arguments)
+    assert code == 2 and err.strip().endswith(f" --duplicates {advised}")
+    for other in advised.split(" or "):
+        code, _, err = command(*survey_files.arguments("--duplicates", other, "--labels", "photo_z", "--overwrite"))
+        assert code == 0, err
+
+
 def test_without_a_choice_to_make_no_separation_is_needed(survey_files):
     survey_files.table = survey_files.table.drop_duplicates("HSC_id").drop(columns="sep")
     assert GalaxyStore(survey_files.write().convert()).n == 60
@@ -376,7 +399,7 @@ def test_a_conversion_that_is_killed_leaves_no_store_and_nothing_that_a_rerun_tr
 ):
     """The moments are spread over the whole conversion."""
     survey = make_survey(tmp_path, 20, 16)
-    monkeypatch.setattr("galaxycgan.catalogs.convert.convert.CHUNK_BYTES", 3 * 3 * 16 * 16 * 8)
+    monkeypatch.setattr("galaxycgan.catalogs.convert.convert.BLOCK_BYTES", 3 * 3 * 16 * 16 * 8)
     changes = {"out": str(tmp_path / "out/store.h5")}
     if source == "compressed HDF5":
         path = layouts.galaxiesml(survey, 16, chunks=(4, 5, 16, 16), compression="gzip")
@@ -399,7 +422,7 @@ def test_a_conversion_that_is_killed_leaves_no_store_and_nothing_that_a_rerun_tr
 
 
 def test_the_conversion_of_several_chunks_is_the_same_as_of_one(survey_files, survey_store, monkeypatch):
-    monkeypatch.setattr("galaxycgan.catalogs.convert.convert.CHUNK_BYTES", 7 * 3 * 50 * 50 * 8)
+    monkeypatch.setattr("galaxycgan.catalogs.convert.convert.BLOCK_BYTES", 7 * 3 * 50 * 50 * 8)
     assert GalaxyStore(survey_files.convert()).checksums["images"] == GalaxyStore(survey_store).checksums["images"]
 
 

@@ -70,7 +70,7 @@ def pair(tmp_path):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Let pieces be of 7 images, so that few galaxies need several."""
-    monkeypatch.setattr("galaxycgan.catalogs.derive.merge.PIECE_BYTES", 7 * 128)
+    monkeypatch.setattr("galaxycgan.catalogs.derive.merge.BLOCK_BYTES", 7 * 128)
     monkeypatch.setattr(GalaxyStore.pieces, "__defaults__", ("images", None, 5 * 128))
 
 

@@ -22,9 +22,9 @@ from galaxycgan.catalogs.store.table_width import check_width
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.atomic import file_record
+from galaxycgan.files.streaming import BLOCK_BYTES
 from galaxycgan.provenance import tool_stamp
 
-CHUNK_BYTES = 8 << 20
 #: Display units of HSC's asinh stretch end near 1; 3 would be AB 8 in one pixel.
 DEFAULT_TABLE = "data/2018_02_23-all_objects.csv"
 #: Options that say where things are, not what is in the result.
@@ -206,7 +206,7 @@ def _append_images(writer, config, context, inputs, order, bad):
     Returns a `FluxSample`.
     """
     images, scheme, ids = inputs.images, inputs.plan.scheme, inputs.objects.ids
-    step = max(1, CHUNK_BYTES // (images.dtype.itemsize * int(np.prod(images.shape))))
+    step = max(1, BLOCK_BYTES // (images.dtype.itemsize * int(np.prod(images.shape))))
     found, fluxes = bad.copy(), FluxSample(len(order))
     with context.progress("convert", len(order), "images") as progress:
         for start in range(0, len(order), step):

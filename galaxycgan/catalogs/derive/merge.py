@@ -13,10 +13,11 @@ from galaxycgan.catalogs.schema.values import PlainColumn, stack
 from galaxycgan.catalogs.store.checksums import CheckedImages
 from galaxycgan.catalogs.store.derived import derived_header, derived_provenance, is_made, open_verified, store_record
 from galaxycgan.catalogs.store.splits import split_lines
-from galaxycgan.catalogs.store.store import PIECE_BYTES, GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.catalogs.store.table_width import check_width
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
+from galaxycgan.files.streaming import BLOCK_BYTES
 
 #: What has to be the same in all stores, and what to do where it is not.
 MUST_AGREE = {
@@ -214,7 +215,7 @@ def _write(stores, plan, header, parts, out, context):
     if len(names) == 1 and any(store.has_noiseless for store in stores):
         plan.remarks.append("noiseless images are left out: not all stores have them")
     shape = (len(header.bands), stores[0].size, stores[0].size)
-    step = max(1, PIECE_BYTES // max(1, 4 * int(np.prod(shape))))  # 0 pixels: a catalog without images
+    step = max(1, BLOCK_BYTES // max(1, 4 * int(np.prod(shape))))  # 0 pixels: a catalog without images
     with (
         contextlib.ExitStack() as readers,
         StoreWriter(out, n=plan.n, header=header, noiseless=len(names) > 1) as writer,
