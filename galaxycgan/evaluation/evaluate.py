@@ -36,8 +36,7 @@ from galaxycgan.evaluation.metrics.judge import Galaxies, Sets, judge
 from galaxycgan.evaluation.metrics.label_response import FEW_LATENTS, LATENTS, responses, summary
 from galaxycgan.evaluation.metrics.resampling import DRAWS, FEW_DRAWS, record
 from galaxycgan.evaluation.metrics.synthetic_training import train_on_synthetic_test_on_real
-from galaxycgan.evaluation.reports import evaluation_report as page
-from galaxycgan.evaluation.reports import pictures
+from galaxycgan.evaluation.reports import evaluation_report, pictures
 from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
 from galaxycgan.files.atomic import make_directory, read_json, read_records, sha256_file, write_json
 from galaxycgan.images.bands import reference_band
@@ -96,7 +95,7 @@ def evaluate(config, context):
         report |= evaluation.report()
         if not config.quick:
             shown = evaluation.draw(out)
-            page.write(out / REPORT_FILE, report, shown)
+            evaluation_report.write(out / REPORT_FILE, report, shown)
     write_json(out / METRICS_FILE, report)
     _say(context, report, out)
 
@@ -271,7 +270,7 @@ class Evaluation:
         return {"target": target} | found
 
     def draw(self, out):
-        """Write the pictures; return them as `page.write` takes them."""
+        """Write the pictures; return them as `evaluation_report.write` takes them."""
         records = None
         if self.subject.painter and (self.subject.painter.run / METRICS).exists():
             records = read_records(self.subject.painter.run / METRICS)
