@@ -51,7 +51,7 @@ setup(
     license="BSD-3-Clause",
     python_requires=">=3.11",
     packages=find_packages(include=["galaxycgan", "galaxycgan.*"]),
-    package_data={"galaxycgan.models": ["pretrained/*"]},
+    package_data={"galaxycgan.models": ["pretrained/*", "*.md"], "galaxycgan.training": ["*.md"]},
     cmdclass={"build_py": BuildWithRecipes},
     install_requires=[
         "numpy>=1.26", "pandas>=2.1", "torch>=2.4", "astropy>=6.0", "h5py>=3.10", "submitit>=1.5.4", "scipy>=1.11",

@@ -11,6 +11,6 @@ def check_part(config, name):
 
 
 def check_given(config, name, what):
-    """Refuse an option that is empty; `what` tells what it wants."""
+    """Refuse an option that is empty; `what` says what it needs."""
     if not getattr(config, name):
         raise UserError(f"--{name} is missing: name {what}")

@@ -93,7 +93,7 @@ def guarded(action, prog):
         print(f"{prog}: error: {error}", file=sys.stderr)
         return EXIT_MISTAKE
     except Interrupted:
-        print(f"{prog}: stopped as asked; give the same command again to go on", file=sys.stderr)
+        print(f"{prog}: stopped as asked; give the same command again to resume", file=sys.stderr)
         return EXIT_STOPPED
     except KeyboardInterrupt:
         print(f"{prog}: stopped", file=sys.stderr)

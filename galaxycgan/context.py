@@ -1,4 +1,4 @@
-"""What a stage knows about how it is run: the time of the request, whether to stop, where progress shows."""
+"""How a stage is run: the time of the request, whether to stop, where progress shows."""
 
 import dataclasses
 import signal

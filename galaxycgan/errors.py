@@ -1,6 +1,6 @@
 """The two ways in which a stage ends early on purpose, and the exit codes of commands and jobs."""
 
-#: A user's mistake; any other failure; stopped on request to go on later (EX_TEMPFAIL of sysexits: try again).
+#: A user's mistake; any other failure; stopped on request, to be resumed later (EX_TEMPFAIL of sysexits: try again).
 EXIT_MISTAKE = 2
 EXIT_FAILED = 1
 EXIT_STOPPED = 75
@@ -15,7 +15,7 @@ class UserError(Exception):
 
 
 class Interrupted(Exception):
-    """The stage was asked to stop, has saved its state, and goes on when the same command is given again."""
+    """The stage was asked to stop, has saved its state, and resumes when the same command is given again."""
 
 
 def first_few(values, limit=5):

@@ -1,4 +1,4 @@
-"""The one place that decides what happens where a result is there already: nothing, going on, or a refusal.
+"""The one place that decides what happens where a result is there already: nothing, a resumption, or a refusal.
 
 ========================================  ====================================================================
 what is there                             what happens
@@ -8,7 +8,7 @@ finished, of the same request             MADE: "PATH: done already; --overwrite
 unfinished, of the same request           RESUME: "PATH: going on at ..."
 of another request                        `UserError` "PATH: was made by another request (lr: 0.1 there, 0.2 asked);
                                           give another --run, or --overwrite"
-damaged, or it doesn't tell what made it  `UserError` that says so, with the same ways out
+damaged, or nothing says what made it     `UserError` that says so, with the same ways out
 ========================================  ====================================================================
 
 Each stage says what its request is, and how to read from its result the request that made it.
@@ -30,7 +30,7 @@ class Decision(enum.Enum):
     """What a stage does about its result; the table above says when."""
 
     FRESH = "make it"
-    RESUME = "go on with it"
+    RESUME = "resume it"
     MADE = "nothing is left to do"
 
 
@@ -41,7 +41,7 @@ class Found:
     Attributes
     ----------
     request : dict or None
-        The request that made it; None where the result doesn't tell.
+        The request that made it; None where the result doesn't say.
     finished : bool
     progress : str
         How far it is, such as "5 epochs" of a finished result and "epoch 3" of another.
@@ -114,7 +114,7 @@ def look(path, request, read):
         if found is None:
             return None, ""
         if found.request is None:
-            return found, f"{path}: is there already and doesn't tell which request made it"
+            return found, f"{path}: is there already and doesn't say which request made it"
         asked = request(found.request) if callable(request) else request
     except UserError as error:
         return None, str(error)
@@ -133,7 +133,7 @@ def refusal(trouble, option="out", ways=""):
 
 
 def refuse_existing(path, overwrite, option="out"):
-    """Raise `UserError` where a file is there, for commands whose files don't tell which request made them."""
+    """Raise `UserError` where a file is there, for commands whose files don't say which request made them."""
     if path.exists() and not overwrite:
         raise refusal(f"{path}: is there already", option)
 

@@ -208,7 +208,7 @@ def _wait(plan, items, records):
             return follow_group([(item.task.name, item.directory) for item in items])
         seen = follow(items[0].directory, items[0].offset)
     except KeyboardInterrupt:
-        print(f"\n{PROG}: no longer following; the job goes on (galaxycgan cancel {place} stops it)", file=sys.stderr)
+        print(f"\n{PROG}: no longer following; the job continues (galaxycgan cancel {place} stops it)", file=sys.stderr)
         return 130
     if seen.state == "done":
         print(f"done: {place}")
@@ -229,7 +229,7 @@ def _dry_run(plan, cluster):
         print(f"{plan.name} on {cluster}, in {plan.directory}")
     for batch, task in ((each, task) for each in plan.batches for task in each.tasks):
         directory, wanted = JobDirectory(task.job_path), dataclasses.asdict(task.options)
-        seen = launch.standing(task, directory, wanted)
+        seen = launch.existing_job(task, directory, wanted)
         state = f"{seen.state}: nothing would be started" if seen else "would be started"
         if plan.kind != "stage":
             print(f"{task.name:<24} {task.result}: {state}")

@@ -16,7 +16,7 @@ import pytest
 from galaxycgan import cli, config
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted
-from galaxycgan.images.stretch import njy_to_hsc_asinh
+from galaxycgan.images.pixel_units import njy_to_hsc_asinh
 
 CREATED = "2026-01-02T03:04:05Z"
 
@@ -139,7 +139,8 @@ class Survey:
 @contextlib.contextmanager
 def held_by_another(path):
     """Let another process hold a lock file while the block runs."""
-    hold = "import sys; from pathlib import Path; from galaxycgan.files import hold\nwith hold(Path(sys.argv[1]), ''):"
+    hold = "import sys; from pathlib import Path\nfrom galaxycgan.files.atomic import hold\n"
+    hold += "with hold(Path(sys.argv[1]), ''):"
     script = [sys.executable, "-c", f"{hold}\n print('held', flush=True); sys.stdin.read()", str(path)]
     with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"

@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import MaskedColumn, QTable
 
-from galaxycgan.images.stretch import njy_to_hsc_asinh
+from galaxycgan.images.pixel_units import njy_to_hsc_asinh
 
 COUNT_NJY = 57.544  # of zero point 27
 FILTERS = {"g": "HSC-G", "r": "HSC-R2", "i": "HSC-I"}

@@ -17,7 +17,7 @@ from conftest import make_survey
 
 from galaxycgan.catalogs.store.store import StoreHeader
 from galaxycgan.catalogs.store.writer import StoreWriter
-from galaxycgan.images.stretch import njy_to_hsc_asinh
+from galaxycgan.images.pixel_units import njy_to_hsc_asinh
 
 NOBODY = 65534
 
@@ -707,10 +707,10 @@ def test_a_device_that_is_full_is_no_place_for_a_store(small_survey, command):
         (["verify", "--same", "one.h5"], "--same compares two files, 1 are given"),
         (["export", "missing.h5", "--to", "x.fits"], "missing.h5: no such file"),
         (["export", "missing.h5"], "--to is missing"),
-        (["export", "missing.h5", "--to", "x.doc"], "x.doc: the suffix tells the format"),
+        (["export", "missing.h5", "--to", "x.doc"], "x.doc: the suffix decides the format"),
         (["select", "missing.h5", "--sample", "3", "--out", "x.csv"], "--out x.csv: a store is HDF5"),
         (["merge", "one.h5", "two.h5", "--out", "x.fits.gz"], "--out x.fits.gz: a store is HDF5"),
-        (["classify", "--out", "c.csv"], "--out c.csv: the suffix tells the format; .fits"),
+        (["classify", "--out", "c.csv"], "--out c.csv: the suffix decides the format; .fits"),
         (["info"], "no store of real galaxies there"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

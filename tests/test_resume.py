@@ -71,7 +71,7 @@ def test_a_result_of_another_request_is_refused_with_what_differs_and_the_ways_o
 
 def test_a_result_that_does_not_tell_its_request_or_is_damaged_is_refused():
     assert refused(Found(None), {}) == (
-        "runs/a: is there already and doesn't tell which request made it; give another --out, or --overwrite"
+        "runs/a: is there already and doesn't say which request made it; give another --out, or --overwrite"
     )
     with pytest.raises(UserError, match="^runs/a/metrics.json: not valid JSON; give another --to, or --overwrite$"):
         existing_result(PATH, {}, damaged, option="to")
@@ -85,7 +85,7 @@ def test_overwrite_reads_nothing():
     "read, words",
     [
         (lambda: Found({"lr": 2}), "runs/a: was made by another request (lr: 2 there, 1 asked): made again\n"),
-        (lambda: Found(None), "runs/a: is there already and doesn't tell which request made it: made again\n"),
+        (lambda: Found(None), "runs/a: is there already and doesn't say which request made it: made again\n"),
         (damaged, "runs/a/metrics.json: not valid JSON: made again\n"),
         (lambda: None, ""),
     ],

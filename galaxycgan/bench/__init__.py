@@ -1,1 +1,1 @@
-"""Speed, measured as a ratio to a limit of the same machine in the same run. Knows every room, no room knows it."""
+"""Speed, measured as a ratio to a limit of the same machine in the same run."""

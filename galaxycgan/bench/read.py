@@ -85,7 +85,7 @@ def _hdf5(store, folder, name, options):
     dataset = h5py.File(path, "r")["images"]
 
     def read(rows):
-        # h5py wants rows in rising order; the batch's own order is restored.
+        # h5py requires rows in rising order; the batch's own order is restored.
         order = np.argsort(rows)
         return dataset[rows[order]][np.argsort(order)]
 

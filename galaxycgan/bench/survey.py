@@ -1,8 +1,8 @@
-"""Survey files of any size for measurements: the right types and widths, numbers of no meaning. Knows no store."""
+"""Survey files of any size for measurements: the right types and widths, numbers of no meaning."""
 
 import numpy as np
 
-from galaxycgan.images.stretch import njy_to_hsc_asinh
+from galaxycgan.images.pixel_units import njy_to_hsc_asinh
 
 FIRST_ID = 43_150_000_000_000_000
 #: So many different stamps are enough: none of the measured steps looks at what is in them.

@@ -1,4 +1,4 @@
-"""Wall clock, memory of a child process, and writing at disk speed. Knows nothing of what is measured."""
+"""Wall clock, memory of a child process, and writing at disk speed."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def run_command(words):
 
 
 def _peak_mb(pid):
-    """Return the peak of a process's resident memory so far, 0 where the system does not tell."""
+    """Return the peak of a process's resident memory so far, 0 where the system does not say."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
             return next((int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM")), 0.0)

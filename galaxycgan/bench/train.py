@@ -18,7 +18,8 @@ from galaxycgan.models.device import (
     set_threads,
 )
 from galaxycgan.models.generator import NetworkShape
-from galaxycgan.training.adversarial import PENALTY_EVERY, Settings, Trainer
+from galaxycgan.training.adversarial import Settings, Trainer
+from galaxycgan.training.gan_losses import PENALTY_EVERY
 from galaxycgan.training.predictor import PredictorTrainer
 
 #: Share of the peak that a step shall reach on a CPU.

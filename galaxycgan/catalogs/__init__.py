@@ -1,1 +1,1 @@
-"""All that knows what a catalog is: schema, conversion, store, export, verification, populations."""
+"""What a catalog is: schema, conversion, store, export, verification, populations."""

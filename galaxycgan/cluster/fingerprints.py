@@ -72,7 +72,7 @@ def stamp(path):
 def _files(path, patterns):
     """Return size and time of the files below a directory that match, by their names in it.
 
-    Hidden ones (.part, .nfs0001) belong to whoever writes or holds them just now; what only a run that goes on needs
+    Hidden ones (.part, .nfs0001) belong to whoever writes or holds them just now; what only an unfinished run needs
     may go when it is finished.
     """
     found = {}

@@ -1,4 +1,4 @@
-"""Arrays and pipelines on disk: which jobs belong together, which come after which. Knows no cluster.
+"""Arrays and pipelines on disk: which jobs belong together, which come after which.
 
 ``group.json`` lies in ``array/`` or ``pipeline/`` below the directory of the results; the jobs themselves have their
 own job directories, and these say how they stand.
@@ -28,7 +28,7 @@ class Group:
         self.file = self.path / "group.json"
 
     def exists(self):
-        """Tell whether something was ever submitted here."""
+        """Return whether something was ever submitted here."""
         return self.file.is_file()
 
     def record(self):

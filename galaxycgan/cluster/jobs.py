@@ -1,4 +1,4 @@
-"""The job that a cluster runs: one stage, called as its submission says. Knows nothing of what stages do.
+"""The job that a cluster runs: one stage, called as its submission says.
 
 A `Job` holds arguments only and is pickled by name; all state lies on disk, where the stage finds it again. So the
 original pickle may run any number of times: after a time limit, a requeue, a lost node.
@@ -31,7 +31,7 @@ TAKE_OVER_S = 1800.0
 REQUEUE_PAUSES_S = (1.0, 4.0, 10.0)
 
 OUT_OF_TIME = (
-    "out of time: this stage can't go on where it was; raise time_minutes in the profile, or make a catalog in shards"
+    "out of time: this stage can't resume where it was; raise time_minutes in the profile, or make a catalog in shards"
 )
 
 #: Free space below which a failure is most likely one of a full disk, in bytes.
@@ -197,7 +197,7 @@ class Job:
         options = dict(self.options)
         called = state.get("called") if state.get("attempt") == self.attempt else None
         if called and called < state["starts"] and self.stage in stages.KEEP_PROGRESS:
-            options["overwrite"] = False  # an earlier start has cleared away; what lies there now is to go on from
+            options["overwrite"] = False  # an earlier start has cleared away; what lies there now is to resume from
         return functools.partial(config.load(self.stage), config.COMMANDS[self.stage][0](**options))
 
     def _run_stage(self, directory, submission, stop):

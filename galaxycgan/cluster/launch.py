@@ -1,4 +1,4 @@
-"""Submitting a plan: what is left to do of it, what is noted, and starting that on a cluster. Knows no command line.
+"""Submitting a plan: what is left to do of it, what is noted, and starting that on a cluster.
 
 All of a plan is submitted or nothing: where Slurm refuses one job, the others are taken back.
 """
@@ -21,7 +21,7 @@ from galaxycgan.provenance import created_now
 
 @dataclasses.dataclass
 class Item:
-    """One task of a plan and how it stands.
+    """One task of a plan and its state.
 
     Attributes
     ----------
@@ -92,14 +92,14 @@ def _refuse_running(item):
 
 
 def _overwrite_left(item):
-    """Tell whether a stage that was to overwrite has ended before it did."""
+    """Return whether a stage that was to overwrite has ended before it did."""
     submission, state = item.directory.submission(), item.directory.state()
     cleared = state.get("state") == "done" or (state.get("called") and item.task.stage in stages.KEEP_PROGRESS)
     return submission.get("config", {}).get("overwrite", False) and not cleared
 
 
 def parents_anew(submission):
-    """Tell whether an earlier stage whose result a job reads was overwritten since the job was submitted."""
+    """Return whether an earlier stage whose result a job reads was overwritten since the job was submitted."""
     return any(
         JobDirectory(parent["job"]).submission().get("request", parent.get("request")) != parent.get("request")
         for parent in submission.get("after", ())
@@ -143,13 +143,13 @@ def existing_job(task, directory, wanted, inputs=None, view=None):
 
 
 def _left_nothing(task, directory):
-    """Tell whether a job left nothing but its directory, as one does whose options its stage refused."""
+    """Return whether a job left nothing but its directory, as one does whose options its stage refused."""
     result = Path(task.result)
     return not result.exists() or (result.is_dir() and all(path == directory.path for path in result.iterdir()))
 
 
 def _read_as_it_is(directory, submission):
-    """Tell whether what earlier stages made lies there as it did when the job that read it last started."""
+    """Return whether what earlier stages made lies there as it did when the job that read it last started."""
     read = starts[-1].get("inputs", {}) if (starts := directory.starts()) else {}
     records = [read[name] for name in submission.get("promised", ()) if name in read]
     return not any(fingerprints.changed(Path(record["path"]), record.get("marks", {})) for record in records)

@@ -49,7 +49,7 @@ def address(process):
 
 
 def alive(where):
-    """Tell whether a process still runs.
+    """Return whether a process still runs.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def describe_machine():
 
 
 def in_slurm():
-    """Tell whether this process is a job that submitit submitted to Slurm."""
+    """Return whether this process is a job that submitit submitted to Slurm."""
     return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
 
 
@@ -79,7 +79,7 @@ def be_alone():
 
 
 def join_ranks():
-    """Export where this process stands among those of its Slurm job, as torch.distributed's ``env://`` wants it.
+    """Export where this process stands among those of its Slurm job, as torch.distributed's ``env://`` needs it.
 
     `RANK_VARIABLES`, from submitit's environment; nothing where the job is one process. The port follows from the
     job's number, so that two jobs on one node don't meet.

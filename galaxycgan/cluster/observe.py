@@ -123,17 +123,17 @@ def _ask_slurm(submission, started, state, reason, host, view):
     if word.startswith("CANCELLED"):
         return "stopped", "cancelled", host
     words = {
-        "": "Slurm no longer knows the job",
+        "": "Slurm no longer lists the job",
         "TIMEOUT": "reached its time limit before it could save",
         "OUT_OF_MEMORY": "used more memory than the profile's mem_gb",
         "NODE_FAIL": "its node failed",
-        "COMPLETED": "ended without telling how; see the log",
+        "COMPLETED": "ended without saying how; see the log",
     }
     return "killed", words.get(word, f"Slurm says {word}"), host
 
 
 def _waits_again(submission, view):
-    """Tell whether a job waits in the queue: Slurm has put it there when it lost a node, and its processes failed."""
+    """Return whether a job waits in the queue: Slurm has put it there when it lost a node, and its processes failed."""
     rows = view.queue(submission.get("clusters", "")) or {}
     return rows.get(submission.get("job_id"), ("",))[0] in slurm.WAITING
 

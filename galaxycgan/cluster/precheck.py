@@ -54,7 +54,7 @@ def _script(profile):
 def would_wait(profile):
     """Return why a job that sbatch takes would never start, with the reason that squeue would give; '' where it would.
 
-    ValidationTicks at limits that no waiting changes: of the partition's time and nodes, and of what its nodes have.
+    Looks at limits that no waiting changes: of the partition's time and nodes, and of what its nodes have.
     """
     partition = _partition(profile)
     if not partition:

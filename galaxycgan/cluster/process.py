@@ -1,4 +1,4 @@
-"""Which process a number means: numbers are used again, start times are not. Knows no job."""
+"""Which process a number means: numbers are used again, start times are not."""
 
 import subprocess
 from pathlib import Path
@@ -18,7 +18,7 @@ def process_start(pid):
 
 
 def same_boot(start):
-    """Tell whether what `process_start` returned is of this machine, and since it was switched on."""
+    """Return whether what `process_start` returned is of this machine, and since it was switched on."""
     return Path("/proc/self/stat").exists() and (start or "").startswith(f"{_boot()}-")
 
 

@@ -1,4 +1,4 @@
-"""What a job asks of a cluster, read from a TOML file. Knows Slurm's words, asks Slurm nothing."""
+"""What a job asks of a cluster, read from a TOML file."""
 
 import dataclasses
 import difflib
@@ -20,19 +20,19 @@ class Profile:
     Attributes
     ----------
     clusters, partition, account, qos, constraint : str
-        As sbatch takes them; `clusters` where several share a login node, and sbatch wants to be told which.
+        As sbatch takes them; `clusters` where several share a login node, and sbatch needs the name.
     nodes, tasks_per_node : int
         Nodes, and processes on each.
     gpus_per_node : int
     gres : str
-        Instead of `gpus_per_node` where the cluster wants it, such as ``gpu:a100:1``.
+        Instead of `gpus_per_node` where the cluster needs it, such as ``gpu:a100:1``.
     cpus_per_task : int
     mem_gb : float
         Memory of a node in GiB.
     time_minutes : int
         Limit; a job that reaches it saves, is queued again and goes on.
     signal_delay_s : int
-        Seconds before the limit at which the job is told to save.
+        Seconds before the limit at which the job is signalled to save.
     array_parallelism : int
         Elements of a job array that run at once.
     container : str
@@ -149,7 +149,7 @@ def _check_together(path, profile):
     if profile.signal_delay_s >= 60 * profile.time_minutes:
         raise UserError(
             f"{path}: signal_delay_s = {profile.signal_delay_s} is no less than time_minutes = {profile.time_minutes}; "
-            "the job would be told to stop before it starts"
+            "the job would be asked to stop before it starts"
         )
     if named := {"clusters", "cluster"} & set(profile.additional):
         raise UserError(f"{path}: additional.{named.pop()}: write clusters above [additional], beside partition")

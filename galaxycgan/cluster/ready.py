@@ -1,4 +1,4 @@
-"""Runs a module with Slurm's signals held back until the job listens. Knows no job.
+"""Runs a module with Slurm's signals held back until the job listens.
 
 ``python -m galaxycgan.cluster.ready -m MODULE ...`` is ``python -m MODULE ...``, only that a warning which comes while
 Python still imports does not end it: it waits for `release`.

@@ -1,4 +1,4 @@
-"""The job directory of a submitted stage: what was asked, how it stands, what it wrote. Knows no cluster and no stage.
+"""The job directory of a submitted stage: what was asked, its state, what it wrote.
 
 ``submission.json`` is written by the one who submits, ``state.json`` by the one who submits until the job has started
 and by the job from then on, ``starts.jsonl`` gets a line for each start, ``log.txt`` all that the job prints. The
@@ -12,7 +12,7 @@ from pathlib import Path
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import append_record, hold, read_json, read_records, write_json
 
-#: Bytes at the end of a log for each line that is wanted of it.
+#: Bytes at the end of a log for each line that is needed of it.
 TAIL_BYTES = 4096
 
 #: Bytes kept aside in a job directory, so that a job can tell how it ended though the disk is full.
@@ -32,7 +32,7 @@ class JobDirectory:
         self.log = self.path / "log.txt"
 
     def exists(self):
-        """Tell whether something was ever submitted here."""
+        """Return whether something was ever submitted here."""
         return (self.path / "submission.json").is_file()
 
     def make(self):

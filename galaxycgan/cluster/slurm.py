@@ -1,4 +1,4 @@
-"""Jobs on Slurm: whether it answers, submission through submitit, what its queue says. Knows nothing of stages."""
+"""Jobs on Slurm: whether it answers, submission through submitit, what its queue says."""
 
 import contextlib
 import functools
@@ -39,7 +39,7 @@ def _run(command, clusters, timeout_s=None):
 
 
 def answers(timeout_s=2.0, clusters=""):
-    """Tell whether Slurm answers and has a partition, and if not, why: ``(True, '')`` or ``(False, words)``."""
+    """Return whether Slurm answers and has a partition, and if not, why: ``(True, '')`` or ``(False, words)``."""
     if not shutil.which("sinfo") or not shutil.which("sbatch"):
         return False, "no Slurm commands here"
     try:
@@ -151,7 +151,7 @@ def shares(throttle, arrays):
 
 
 def most_elements(clusters=""):
-    """Return how many elements an array of this cluster may have: MaxArraySize; 1,000 where Slurm doesn't tell."""
+    """Return how many elements an array of this cluster may have: MaxArraySize; 1,000 where Slurm doesn't say."""
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", ask(["scontrol", "show", "config"], clusters) or "", re.MULTILINE)
     return max(int(found[1]), 1) if found else 1000
 
@@ -258,13 +258,13 @@ class View:
 
 
 def preempted(job_id):
-    """Tell whether a running job is in the grace time of its preemption."""
+    """Return whether a running job is in the grace time of its preemption."""
     told = ask(["scontrol", "-o", "show", "job", job_id]) or ""
     return "JobState=RUNNING" in told and bool(re.search(r"\bPreemptTime=\d", told))
 
 
 def cancel(*numbers, clusters=""):
-    """Take jobs from the queue or end them: the stage is told to save, Slurm kills it after its KillWait."""
+    """Take jobs from the queue or end them: the stage is signalled to save, Slurm kills it after its KillWait."""
     for some in split(list(numbers), 200) if numbers else []:
         told = _run(["scancel", *some], clusters)
         if told.returncode:

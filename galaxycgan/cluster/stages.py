@@ -1,4 +1,4 @@
-"""What a submission has to know of each stage: where its result goes, which files it reads. Opens none of them."""
+"""What a submission needs of each stage: where its result goes, which files it reads."""
 
 import dataclasses
 from pathlib import Path
@@ -91,7 +91,7 @@ def result_path(stage, options, may_vary=False):
 
 
 def is_there(stage, options):
-    """Tell whether a stage's result lies where it goes: a shard as itself, or merged into its catalog."""
+    """Return whether a stage's result lies where it goes: a shard as itself, or merged into its catalog."""
     path = result_path(stage, options)
     if stage == "generate" and options.shard >= 0:
         shard = shard_path(path, options.shard, options.shards)
@@ -166,12 +166,12 @@ def inputs(stage, options, promised=()):
     if stage == "study":
         check_given(options, "test", STUDY_TEST)
     if stage == "convert" and not options.bands and options.images.endswith(".npy"):
-        raise UserError("--bands is required, such as --bands g,r,i: nothing in the files tells the order of the bands")
+        raise UserError("--bands is required, such as --bands g,r,i: the files don't say the order of the bands")
     return found
 
 
 def _needless(stage, name, options):
-    """Tell whether a stage does without an input that isn't there: a catalog may be judged without its GAN."""
+    """Return whether a stage does without an input that isn't there: a catalog may be judged without its GAN."""
     return (stage, name) == ("evaluate", "gan") and bool(options.synthetic) and not gan_directory(options.gan).exists()
 
 
@@ -220,7 +220,7 @@ def check_stores(stage, options):
 
 
 def keeps_progress(stage, options):
-    """Tell whether a stage that is stopped goes on where it was; shards that are whole are kept too.
+    """Return whether a stage that is stopped goes on where it was; shards that are whole are kept too.
 
     Parameters
     ----------

@@ -232,11 +232,11 @@ def _cancel(job):
     submission = _mark_cancelled(job)
     if submission["cluster"] == "slurm":
         slurm.cancel(submission["job_id"], clusters=submission.get("clusters", ""))
-        return f"Slurm job {submission['job_id']} cancelled; it goes on when submitted again"
+        return f"Slurm job {submission['job_id']} cancelled; submit it again to resume"
     said = job.state()
     started = said.get("attempt") == submission["attempt"]
     if submission.get("driver") and not started:
-        return "will not be started; it goes on when submitted again"
+        return "will not be started; submit it again to resume"
     return _stop(said if started else submission, result_of(job))
 
 
@@ -254,8 +254,8 @@ def _stop(where, name):
     if living is None:
         raise UserError(f"{name}: runs on {where.get('host')}; give the command there")
     if not living or local.stop(where, local.KILL_AFTER_S + 10 * bool(where.get("driver"))):
-        return "stopped; it goes on when submitted again"
-    return f"didn't stop within {local.KILL_AFTER_S:.0f} s and was killed; it goes on when submitted again"
+        return "stopped; submit it again to resume"
+    return f"didn't stop within {local.KILL_AFTER_S:.0f} s and was killed; submit it again to resume"
 
 
 def _cancel_group(group):
@@ -276,4 +276,4 @@ def _cancel_group(group):
         said = member["job"].state()
         if member["job"].submission()["cluster"] != "slurm" and said.get("state") == "running" and local.alive(said):
             _stop(said, result_of(member["job"]))
-    return f"{len(members)} jobs cancelled; they go on when submitted again"
+    return f"{len(members)} jobs cancelled; submit them again to resume"

@@ -1,4 +1,4 @@
-"""Pictures of what comes after what, in lines of text. Knows no jobs."""
+"""Pictures of what comes after what, in lines of text."""
 
 
 def branches(nodes, parent=None, indent=""):

@@ -42,12 +42,12 @@ class Convert(Options):
     """Turn survey files into one HDF5 store keyed by HSC_id."""
 
     bands: str = option(
-        "", "bands in their order, such as g,r,i; npy files don't tell, of others it picks (empty: all bands there)"
+        "", "bands in their order, such as g,r,i; npy files don't say, of others it picks (empty: all bands there)"
     )
     ids: str = option(
         "",
         "npy file of int64 ids, one for each image, or a table with HSC_id (and ra, dec) whose row i is image i;"
-        " empty: what the images tell, else data/HSC_ids.npy",
+        " empty: what the image files say, else data/HSC_ids.npy",
     )
     images: str = option(
         "data/images.small.npy",
@@ -65,7 +65,7 @@ class Convert(Options):
     )
     pixels: str = option(
         "",
-        "what the numbers in the images are: hsc-asinh, nJy, counts:ZP or raw; empty: what the images tell, else"
+        "what the numbers in the images are: hsc-asinh, nJy, counts:ZP or raw; empty: what the image files say, else"
         " hsc-asinh",
     )
     duplicates: str = option(
@@ -83,9 +83,9 @@ class Convert(Options):
     bad_pixels: str = option(
         "refuse", "images with NaN or inf, or that lack a band: refuse or drop", choices=("refuse", "drop")
     )
-    pixel_scale: str = option("", "arcsec per pixel; empty: what the images tell, else 0.168")
+    pixel_scale: str = option("", "arcsec per pixel; empty: what the image files say, else 0.168")
     psf_fwhm: str = option(
-        "", "PSF FWHM in arcsec, one per band, such as 0.79,0.75,0.62 (empty: what the images tell, else unknown)"
+        "", "PSF FWHM in arcsec, one per band, such as 0.79,0.75,0.62 (empty: what the image files say, else unknown)"
     )
     filters: str = option("", "full filter names, one per band, such as DECam-g,DECam-r,DECam-z (empty: HSC's)")
     mass_convention: str = option("", "free text kept in the store: IMF, cosmology and code behind the stellar masses")
@@ -151,7 +151,7 @@ class Export(Options):
 
     store: str = option("", "store to export", positional=True)
     to: str = option(
-        "", "file to write; the suffix tells the format: .fits .vot .ecsv .parquet .csv (CSV has no units)"
+        "", "file to write; the suffix decides the format: .fits .vot .ecsv .parquet .csv (CSV has no units)"
     )
     table_only: bool = option(False, "FITS: the table without images")
     stamps: bool = option(False, "FITS: images as a column of the table instead of a cube, up to 10,000 galaxies")

@@ -4,7 +4,7 @@ import dataclasses
 
 from galaxycgan.config.option import SEEDS, Options, option
 
-#: What a classifier looks for unless told otherwise: dwarf galaxies nearby.
+#: What a classifier looks for by default: dwarf galaxies nearby.
 DWARFS = "8 < log_mass < 9 and photo_z < 0.15"
 #: What may be added to a classifier's training images.
 AUGMENT = ("none", "standard", "gan", "standard+gan")

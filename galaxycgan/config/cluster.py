@@ -26,7 +26,7 @@ class Logs(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Cancel(Options):
-    """Stop submitted jobs; they go on when submitted again."""
+    """Stop submitted jobs; submit them again to resume."""
 
     runs: tuple[str, ...] = option((), "run directories, arrays or pipelines", positional=True)
 

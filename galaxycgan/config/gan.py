@@ -129,7 +129,7 @@ class Inject(Options):
 
     catalog: str = option("", "synthetic catalog with noiseless images, HDF5", positional=True)
     frame: str = option("", "FITS image of one band; it is not changed", positional=True)
-    band: str = option("", "band of the frame, one of the catalog's; empty: what the frame's FILTER tells")
+    band: str = option("", "band of the frame, one of the catalog's; empty: what the frame's FILTER says")
     out: str = option(
         "", "FITS image to write; empty: NAME-injected.fits; the truth table goes to NAME-injected-truth.fits"
     )

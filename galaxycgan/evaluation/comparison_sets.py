@@ -1,4 +1,4 @@
-"""Which real galaxies a generator is compared with, and which it learned from. Computes no metric."""
+"""Which real galaxies a generator is compared with, and which it learned from."""
 
 import contextlib
 import dataclasses

@@ -80,7 +80,7 @@ def evaluate(config, context):
     out = Path(config.out) if config.out else _place(config, subject)
     with GalaxyStore(find_store(config.real, "--real")) as store:
         if store.synthetic:
-            raise UserError(f"{store.path}: holds synthetic galaxies; --real wants a store of real ones")
+            raise UserError(f"{store.path}: holds synthetic galaxies; --real needs a store of real ones")
         subject.check(store)
         request = subject.identity | {"store": store.fingerprint}
         request |= {"n": config.n, "seed": config.seed, "quick": config.quick}
@@ -269,7 +269,7 @@ class Evaluation:
         return {"target": target} | found
 
     def draw(self, out):
-        """Write the pictures; return them as `page.write` wants them."""
+        """Write the pictures; return them as `page.write` takes them."""
         records = None
         if self.subject.painter and (self.subject.painter.run / METRICS).exists():
             records = read_records(self.subject.painter.run / METRICS)

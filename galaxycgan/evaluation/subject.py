@@ -1,4 +1,4 @@
-"""What is judged: a generator, or a catalog of galaxies (store or FITS), each as images for labels. Computes no metric.
+"""What is judged: a generator, or a catalog of galaxies (store or FITS), each as images for labels.
 
 Both have the same methods. What only a generator can do - the same galaxy without noise, or at other labels - asks for
 `painter`, which is None for a catalog alone.

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all. Knows nothing of what is in them."""
+"""Files that are there whole or not at all."""
 
 import contextlib
 import errno
@@ -74,7 +74,7 @@ def _clear_stale(path):
 
 
 def process_alive(pid):
-    """Tell whether a process with this number runs on this host."""
+    """Return whether a process with this number runs on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -174,7 +174,7 @@ def _finite(value):
 
 
 def read_json(path):
-    """Read a JSON file; a damaged one is the user's to know."""
+    """Read a JSON file; a damaged one raises `UserError`."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Reads rows of a fixed length out of a file. Knows no format."""
+"""Reads rows of a fixed length out of a file."""
 
 import os
 

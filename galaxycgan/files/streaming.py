@@ -1,4 +1,4 @@
-"""Reading ahead and flushing behind, so that processor and disk work at the same time. Knows no format."""
+"""Reading ahead and flushing behind, so that processor and disk work at the same time."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Blocks of galaxies made in parallel and handed out in order. Knows no file.
+"""Blocks of galaxies made in parallel and handed out in order.
 
 Each worker paints, fetches and measures a block of 64 with one CPU thread, so a block's bytes depend neither on how
 many workers there are nor on what the others do. The writer of the blocks works beside them.

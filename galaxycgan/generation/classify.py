@@ -70,7 +70,7 @@ def classify(config, context):
 
 
 def _found(path):
-    """Return the file that is there, with the model and the store that it was made from where it tells."""
+    """Return the file that is there, with the model and the store that it was made from where it says so."""
     if not path.exists():
         return None
     try:

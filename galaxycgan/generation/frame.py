@@ -1,4 +1,4 @@
-"""A survey image on disk: pixels, sky coordinates, zero point, seeing. Knows no catalog."""
+"""A survey image on disk: pixels, sky coordinates, zero point, seeing."""
 
 import math
 import string
@@ -13,7 +13,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import atomic_path
-from galaxycgan.images.bands import AB_ZERO_POINT_NJY
+from galaxycgan.images.pixel_units import njy_per_count
 
 #: Header keywords that tell a PSF's FWHM in arcsec, a gain in electrons per count, a filter.
 PSF_KEYWORDS, GAIN_KEYWORDS, FILTER_KEYWORDS = ("PSFFWHM", "PSF_FWHM", "SEEING"), ("GAIN", "EGAIN"), ("FILTER",)
@@ -87,18 +87,13 @@ class Frame:
             AB magnitude of one count; empty: from FLUXMAG0 (counts of AB 0) or MAGZERO.
         """
         if zero_point:
-            try:
-                value = float(zero_point)
-            except ValueError:
-                value = math.nan
-        elif (counts := self._number("FLUXMAG0")) > 0:
-            value = 2.5 * math.log10(counts)
-        else:
-            value = self._number("MAGZERO")
-        if not math.isfinite(value):
+            scale = njy_per_count(zero_point)
+        elif not math.isfinite(scale := njy_per_count(fluxmag0=self.keyword("FLUXMAG0"))):
+            scale = njy_per_count(self.keyword("MAGZERO"))
+        if not math.isfinite(scale):
             what = f"--zeropoint {zero_point}: not a number" if zero_point else "the header has no FLUXMAG0 or MAGZERO"
             raise UserError(f"{self.path}: {what}; give the AB magnitude of one count: --zeropoint 27.0")
-        return 10 ** (0.4 * (value - AB_ZERO_POINT_NJY))
+        return 1 / scale
 
     def gain(self, gain=0.0):
         """Return electrons per count, as given or of the header."""
@@ -112,7 +107,7 @@ class Frame:
         return fwhm or self._number(*PSF_KEYWORDS)
 
     def band(self, bands):
-        """Return which of some bands the header's FILTER means, '' where it doesn't tell."""
+        """Return which of some bands the header's FILTER means, '' where it doesn't say."""
         text = str(self.keyword(*FILTER_KEYWORDS) or "").strip().lower()
         last = text.replace("_", "-").split("-")[-1].rstrip("0123456789")  # HSC-I2, i, r2
         return last if last in bands else ""

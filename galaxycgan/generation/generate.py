@@ -101,7 +101,7 @@ def _fits_ahead(out, request, created, config):
 
 
 def _is_made(out, request, config, context):
-    """Tell whether the catalog is there already; refuse to replace another one."""
+    """Return whether the catalog is there already; refuse to replace another one."""
 
     def read():
         if not (out / CATALOG).exists():

@@ -101,7 +101,7 @@ def _band(config, frame, catalog):
     """Return the band of the frame."""
     band = config.band or frame.band(catalog.bands)
     if band not in catalog.bands:
-        said = f"--band {band} is none of the catalog's" if band else "the header's FILTER doesn't tell the band"
+        said = f"--band {band} is none of the catalog's" if band else "the header's FILTER doesn't say the band"
         raise UserError(f"{frame.path}: {said}; give one of them with --band: {', '.join(catalog.bands)}")
     return band
 

@@ -1,11 +1,12 @@
-"""What a catalog says of each galaxy beside its labels: photometry of a block of images. Knows no file."""
+"""What a catalog says of each galaxy beside its labels: photometry of a block of images."""
 
 import math
 
 import numpy as np
 import torch
 
-from galaxycgan.images.photometry import APERTURE_RADIUS, ab_magnitude, aperture_error, geometry, measure, median
+from galaxycgan.images.photometry import APERTURE_RADIUS, aperture_error, geometry, measure, median
+from galaxycgan.images.pixel_units import ab_magnitude
 
 #: Of the median under noise: after four steps from the plain median it stands still to a ten-thousandth of the noise.
 NEWTON_STEPS = 4
@@ -60,7 +61,7 @@ class Measurement:
     def columns(self, block, noisy):
         """Return the measured columns of a block.
 
-        The block is measured whole, also where only its first rows are wanted: sums round by the shape of the arrays.
+        The block is measured whole, also where only its first rows are needed: sums round by the shape of the arrays.
 
         Parameters
         ----------

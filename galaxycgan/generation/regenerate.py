@@ -121,9 +121,7 @@ def _request(path, made):
         made = made["sources"]["store"]["provenance"]
     request = made.get("request")
     if not request or "images" not in request:
-        raise UserError(
-            f"{path}: does not tell how its galaxies were made (merged with others, or by an older version)"
-        )
+        raise UserError(f"{path}: does not say how its galaxies were made (merged with others, or by an older version)")
     return request
 
 

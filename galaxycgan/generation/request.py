@@ -87,7 +87,7 @@ class Request:
 
     @property
     def name(self):
-        """Return what tells requests apart, whatever machine makes them: hexadecimal digits."""
+        """Return what distinguishes requests, whatever machine makes them: hexadecimal digits."""
         return hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:16]
 
     def described_like(self, noted):

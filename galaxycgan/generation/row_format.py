@@ -1,4 +1,4 @@
-"""How a row of a synthetic catalog lies in the store: types, units and order of columns. Knows no image."""
+"""How a row of a synthetic catalog lies in the store: types, units and order of columns."""
 
 import numpy as np
 from astropy.table import QTable

@@ -1,4 +1,4 @@
-"""The truth table of an injection: what was added where. Knows no frame."""
+"""The truth table of an injection: what was added where."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from galaxycgan.catalogs.formats.fits import (
 )
 from galaxycgan.catalogs.schema.columns import LEGAL_LABELS, describe_column
 from galaxycgan.files.atomic import atomic_path
-from galaxycgan.images.photometry import ab_magnitude
+from galaxycgan.images.pixel_units import ab_magnitude
 
 #: name -> unit, comment, UCD
 COLUMNS = {

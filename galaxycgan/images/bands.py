@@ -1,9 +1,6 @@
-"""Photometric bands and magnitude zero points. Knows no image."""
+"""Names of photometric bands and filters, and which band shapes are measured in."""
 
 from galaxycgan.errors import UserError
-
-#: AB magnitude of 1 nJy: -2.5 log10(1e-9 Jy / 3631 Jy) = 31.4.
-AB_ZERO_POINT_NJY = 31.4
 
 #: HSC-SSP filters: name and effective wavelength in nm (Kawanomoto et al. 2018, PASJ 70, 66, table 2).
 HSC_FILTERS = {

@@ -1,4 +1,4 @@
-"""Photometry of cutouts: sky, aperture flux, radii, shape. Knows no catalog.
+"""Photometry of cutouts: sky, aperture flux, radii, shape.
 
 Definitions for a 50-pixel stamp, radii scaled with the size of other stamps: sky = median over r > 22 px; flux within
 9 px of the centre; r20, r50, r80 from the curve of growth to 15 px in the reference band; shape from its second moments
@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from galaxycgan.images.bands import AB_ZERO_POINT_NJY, reference_band
+from galaxycgan.images.bands import reference_band
 
 STANDARD_SIZE = 50
 SKY_RADIUS, APERTURE_RADIUS, GROWTH_RADIUS, MOMENT_RADIUS = 22.0, 9.0, 15.0, 12.0
@@ -212,26 +212,6 @@ def _moments(image, shape):
         "q": np.sqrt((1 - ellipticity) / (1 + ellipticity)),
         "pa": np.where(legal, np.degrees(0.5 * np.arctan2(2 * xy, xx - yy)), np.nan),
     }
-
-
-def ab_magnitude(flux_njy):
-    """Return AB magnitudes of fluxes in nJy (Oke & Gunn 1983); NaN where the flux is not positive."""
-    flux = np.asarray(flux_njy, dtype=np.float64)
-    return AB_ZERO_POINT_NJY - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
-
-
-def asinh_magnitude(flux_njy, softening_njy):
-    """Return asinh magnitudes (Lupton, Gunn & Szalay 1999, AJ 118, 1406): defined for negative flux too.
-
-    Parameters
-    ----------
-    flux_njy : array
-        Flux in nJy.
-    softening_njy : float or array
-        Flux scale b of the linear part, about the noise of the flux: at ``flux >> b`` this is the AB magnitude.
-    """
-    ratio = np.asarray(flux_njy) / (2 * softening_njy)
-    return AB_ZERO_POINT_NJY - 2.5 / np.log(10) * (np.arcsinh(ratio) + np.log(softening_njy))
 
 
 def noise_products(images, lags=2, clip=3.0, along_axes=False):

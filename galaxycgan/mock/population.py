@@ -1,4 +1,4 @@
-"""What galaxies there are: redshift and stellar mass to colours, sizes and shapes. Knows no image.
+"""What galaxies there are: redshift and stellar mass to colours, sizes and shapes.
 
 `draw_population` draws (z, log M*) from a stellar mass function; `galaxy_properties` gives any (z, log M*) pairs the
 rest. Cosmology: flat LambdaCDM, H0 = 70 km/s/Mpc, Omega_m = 0.3. Stellar masses: Chabrier IMF, as in the relations.

@@ -1,4 +1,4 @@
-"""How a mock galaxy looks through HSC: PSF, neighbours and noise, in nJy. Knows no file."""
+"""How a mock galaxy looks through HSC: PSF, neighbours and noise, in nJy."""
 
 import dataclasses
 import functools
@@ -8,8 +8,7 @@ import galsim
 import numpy as np
 import scipy.fft
 
-from galaxycgan.images.bands import AB_ZERO_POINT_NJY
-from galaxycgan.images.stretch import njy_to_hsc_asinh
+from galaxycgan.images.pixel_units import flux_njy, njy_to_hsc_asinh
 from galaxycgan.mock.population import BANDS, Galaxies, I, draw_population, draw_stars
 from galaxycgan.randomness import make_rng
 
@@ -151,11 +150,6 @@ def correlated_noise(size, rng):
     noise = rng.standard_normal((size + len(kernel) - 1,) * 2)
     noise = sum(k * noise[i : i + size] for i, k in enumerate(kernel))
     return sum(k * noise[:, i : i + size] for i, k in enumerate(kernel))
-
-
-def flux_njy(mag):
-    """Convert AB magnitudes to nJy."""
-    return 10.0 ** (0.4 * (AB_ZERO_POINT_NJY - mag))
 
 
 def draw_knots(galaxy, rng):

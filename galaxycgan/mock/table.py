@@ -1,4 +1,4 @@
-"""Galaxies of a real table for the mock: what its columns mean, and what it lacks drawn or fitted. Knows no image."""
+"""Galaxies of a real table for the mock: what its columns mean, and what it lacks drawn or fitted."""
 
 import dataclasses
 from pathlib import Path
@@ -247,7 +247,7 @@ def _bad_rows(table, found, bad_rows):
             value = "blank" if np.isnan(values[first]) else f"{values[first]:g}"
             raise UserError(
                 f"{table.path}: column {found[name]}, row {first + 1} of the data: {value}; the mock draws {name}"
-                f" from {low:g} to {high:g} ({wrong.sum():,} such rows); --bad-rows drop goes on without them"
+                f" from {low:g} to {high:g} ({wrong.sum():,} such rows); --bad-rows drop leaves them out"
             )
         bad |= wrong
     return bad

@@ -1,4 +1,4 @@
-"""The networks of 2018 that this package is measured against: labels in, noisy pixels out. Knows no training.
+"""The networks of 2018 that this package is measured against: labels in, noisy pixels out.
 
 A generator of 100 latent numbers and the labels, through two dense layers to a 16 x 16 map and by bilinear resizing and
 two convolutions to the stamp, in display units. A critic that *predicts the labels* of an image in one head and tells
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from galaxycgan.images.stretch import FLUX_AT_AB19_NJY, SOFTENING, U_MAX, U_MIN
+from galaxycgan.images.pixel_units import FLUX_AT_AB19_NJY, SOFTENING, U_MAX, U_MIN
 from galaxycgan.models.blocks import activation, arcsinh, as_float32, same_padded
 from galaxycgan.models.noise import HALF
 
@@ -141,7 +141,7 @@ def _same(x):
 
 
 def to_njy(pixels):
-    """Invert the display stretch, see `images.stretch`; display units beyond any star's are cut off."""
+    """Invert the display stretch, see `images.pixel_units`; display units beyond any star's are cut off."""
     scaled = (pixels.clamp(-1, 3) * (U_MAX - U_MIN) + U_MIN) * math.asinh(SOFTENING)
     return torch.sinh(scaled) * (FLUX_AT_AB19_NJY / SOFTENING)
 

@@ -1,4 +1,4 @@
-"""How a classifier learns from images and kinds: augmentation, one epoch, calibration. Knows no store and no run."""
+"""How a classifier learns from images and kinds: augmentation, one epoch, calibration."""
 
 import functools
 
@@ -73,7 +73,7 @@ def learn_epoch(
     augment : bool
         Whether images are moved; see `augmented`.
     weight : float
-        Of wanted galaxies in the loss.
+        Of target galaxies in the loss.
     dtype : torch.dtype
         Of the convolutions.
     after_step : callable, optional
@@ -116,7 +116,7 @@ def logits(network, images, shift=0.0, dtype=torch.float32):
 
 
 def class_weight(wanted):
-    """Return the weight of wanted galaxies that makes both kinds count alike: unwanted over wanted ones."""
+    """Return the weight of target galaxies that makes both kinds count alike: others over targets."""
     positive = float(wanted.sum())
     return (len(wanted) - positive) / positive
 

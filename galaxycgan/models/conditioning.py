@@ -133,7 +133,7 @@ class Conditioning:
         return np.concatenate(parts, 1).astype(np.float32)
 
     def legal(self, labels):
-        """Tell which rows of labels [n, column] the networks can take: bool [n].
+        """Return which rows of labels [n, column] the networks can take: bool [n].
 
         Numbers must be finite, and positive where their logarithm is taken; categories those of training galaxies.
         """
@@ -239,7 +239,7 @@ class Conditioning:
 
 
 def can_be_labels(columns, labels, categorical=()):
-    """Tell which labels [n, column] are finite, and positive where their logarithm is taken: bool [n, column]."""
+    """Return which labels [n, column] are finite, and positive where their logarithm is taken: bool [n, column]."""
     return _possible(labels, _logarithmic(columns, categorical))
 
 
@@ -258,7 +258,7 @@ def evenly_spaced(n, most):
 
 
 def _transform(labels, logarithmic):
-    """Take the logarithm of the columns that want it."""
+    """Take the logarithm of the columns that need it."""
     out = labels.copy()
     for k, take in enumerate(logarithmic):
         if take:

@@ -100,7 +100,7 @@ def choose_precision(name, device):
 
 
 def cpu_has_bfloat16():
-    """Tell whether the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX)."""
+    """Return whether the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX)."""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
             flags = next((line.split() for line in file if line.startswith("flags")), [])

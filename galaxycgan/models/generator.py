@@ -51,7 +51,7 @@ class NetworkShape:
 
     @property
     def plan(self):
-        """Resolutions."""
+        """The resolutions that the network passes through."""
         return Resolutions.for_size(self.size)
 
     @property

@@ -41,7 +41,7 @@ def latent_neighbours(size):
 class Neighbours(nn.Module):
     """Exponential profiles (Freeman 1970, ApJ 160, 811) in linear flux, each made of latent numbers of its own.
 
-    What happens to lie near a galaxy on the sky knows nothing of it: the labels have no say, and places are uniform.
+    What lies near a galaxy on the sky is independent of it: the labels have no influence, and places are uniform.
     How bright objects are, in which colours, how large and how round is learned from the training stamps. Convolutions,
     which draw all else, take long to find out that there is a second galaxy in a corner.
 

@@ -1,4 +1,4 @@
-"""The noise layer: correlated sky noise and photon noise in linear flux. Knows nothing of galaxies.
+"""The noise layer: correlated sky noise and photon noise in linear flux.
 
 Warping single exposures onto a coadd's grid correlates neighbouring pixels; the layer filters white noise with a small
 kernel of the symmetry of the square. The noise is added in nJy, so the mean of many draws is the noiseless image.

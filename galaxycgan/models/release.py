@@ -1,4 +1,4 @@
-"""A trained generator on disk: weights as safetensors, the rest as JSON. Knows no training."""
+"""A trained generator on disk: weights as safetensors, the rest as JSON."""
 
 import dataclasses
 
@@ -36,7 +36,7 @@ def save_generator(run, generator, conditioning, card):
     conditioning : Conditioning
         What its labels mean.
     card : dict
-        What a user wants to know: data, bands, pixel scale, training.
+        What a user needs to know: data, bands, pixel scale, training.
     """
     tensors = {name: tensor.contiguous().cpu() for name, tensor in generator.state_dict().items()}
     tensors["conditioning.reference"] = torch.from_numpy(conditioning.reference.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Stellar mass function times comoving volume: how many galaxies a field holds. Knows no network, no image."""
+"""Stellar mass function times comoving volume: how many galaxies a field holds."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Populations: the labels of the galaxies that a recipe asks for. Knows no network and no image.
+"""Populations: the labels of the galaxies that a recipe asks for.
 
 Any stretch of rows can be drawn by itself, so that memory doesn't grow with the number of galaxies and a shard draws
 only its own.

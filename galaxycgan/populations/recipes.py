@@ -190,12 +190,12 @@ def _check_table(path, options):
 
 
 def is_whole(value, smallest):
-    """Tell whether a value of a TOML file is a whole number of at least `smallest`."""
+    """Return whether a value of a TOML file is a whole number of at least `smallest`."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= smallest
 
 
 def is_number(value):
-    """Tell whether a value of a TOML file is a finite number."""
+    """Return whether a value of a TOML file is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 

@@ -1,4 +1,4 @@
-"""The user's own table of galaxies: labels to paint, and columns that ride along. Knows no network and no image."""
+"""The user's own table of galaxies: labels to paint, and columns that ride along."""
 
 from pathlib import Path
 

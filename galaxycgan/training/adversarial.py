@@ -1,4 +1,4 @@
-"""One step of adversarial training, and the state that makes the next step. Knows no files."""
+"""One step of adversarial training, and the state that makes the next step; what it minimises is in `gan_losses`."""
 
 import copy
 import dataclasses
@@ -13,27 +13,15 @@ from galaxycgan.models.compiled import compile_network, input_gradients, weight_
 from galaxycgan.models.device import autocast
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator
-from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.models.recorded import Recorder
-from galaxycgan.models.response import STEP, Response
+from galaxycgan.models.response import Response
 from galaxycgan.randomness import make_rng, normals
-from galaxycgan.training import critic_disturbance
+from galaxycgan.training import critic_disturbance, gan_losses
 from galaxycgan.training.distributed import ALONE
+from galaxycgan.training.gan_losses import GALAXIES_PER_LABEL, PENALTY_EVERY
 from galaxycgan.training.sampler import dihedral, symmetry
 
-#: Gradient penalties cost as much as two further steps, so they are taken every fourth one, four times as heavy (lazy
-#: regularisation, Karras et al. 2020, arXiv:1912.04958).
-PENALTY_EVERY = 4
 BETAS = (0.0, 0.99)
-#: Weight of the photometric critic's loss beside the image critic's in what the generator minimises, and the images
-#: shown from which on it falls with their number: the longer it looks, the more it draws galaxies together.
-PHOTOMETRIC_WEIGHT, FULL_WEIGHT_IMAGES = 0.1, 100_000
-#: Weight of the photometry's energy score in the same sum. It takes a second galaxy with each label, which makes a step
-#: half as long again. At half this weight the critics have the upper hand: galaxies scatter too little at fixed labels.
-SCORE_WEIGHT = 5.0
-GALAXIES_PER_LABEL = 2
-#: Weight of galaxies that don't follow their labels; looked for as often as the gradient penalty, in another step.
-RESPONSE_WEIGHT = 5.0
 #: Above the brightest pixel of the training images, in arcsinh flux: a factor of 4.5 where it is bright.
 HEADROOM = 1.5
 #: The average spans a tenth of the images shown so far, at most this many.
@@ -79,7 +67,7 @@ class Trainer:
         self.critic = Discriminator(shape).to(device, memory_format=torch.channels_last)
         self.response = Response(shape.n_conditions, shape.size).to(device)
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        self.rate, self.photometric_weight = settings.lr, PHOTOMETRIC_WEIGHT
+        self.rate, self.photometric_weight = settings.lr, gan_losses.photometric_weight(0)
         options = {}
         self.recorder = None
         if device.type == "cuda":
@@ -140,7 +128,7 @@ class Trainer:
         def judges(call, images=seen):
             return call(*images, conditions[: len(images[0])]).square().mean()
 
-        with autocast(self.device, self.dtype):
+        with self._cast():
             compile_network(self.generator, [weight_gradients(self.generator, paints)], backend)
             # For its own step it sees real and generated galaxies; for the generator's, these alone.
             first = input_gradients(self.critic, [part[:some] for part in seen], judges)
@@ -164,7 +152,7 @@ class Trainer:
         }
 
     def restore(self, state):
-        """Go on from `state`."""
+        """Resume from `state`."""
         for name in ("generator", "critic", "averaged", "response", "generator_optimiser", "critic_optimiser"):
             getattr(self, name).load_state_dict(state[name])
         self.images = state["images"]
@@ -234,7 +222,7 @@ class Trainer:
         """Change the networks' weights by one step of a `_step_kind`; return its report."""
         (penalise, column), n = kind, len(flux)
         real = self.critic.observe(flux)
-        with autocast(self.device, self.dtype):
+        with self._cast():
             every = conditions.repeat(GALAXIES_PER_LABEL, 1)
             noiseless, depth, surroundings = self.generator(latent, every, return_surroundings=True)
         observed = self.generator.observe(noiseless, depth, white)
@@ -242,19 +230,24 @@ class Trainer:
         # The image critic teaches the galaxy alone. What stands around it is another in each stamp: the critic soon
         # knows the real ones by heart, and has all others fade. Photometry, blind to places, teaches those.
         fake = [self.critic.stretched(_fixed(observed[:n], surroundings[:n])), both_measured[:n]]
-        measured, told = real[1], conditions
+        measured, seen_labels = real[1], conditions
         if disturbance:
             deviates, shift = disturbance
             amount = self.settings.disturbance
-            real, fake, told = critic_disturbance.both_disturbed(real, fake, conditions, deviates, amount, shift)
-        report, real_scores = self._critic_step(real, [part.detach() for part in fake], told, penalise)
+            real, fake, seen_labels = critic_disturbance.both_disturbed(real, fake, conditions, deviates, amount, shift)
+        report, real_scores = self._critic_step(real, [part.detach() for part in fake], seen_labels, penalise)
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
-        energy = energy_score(measured.detach(), *both_measured.chunk(GALAXIES_PER_LABEL))
-        report["energy_score"], further = energy.detach(), SCORE_WEIGHT * energy
+        further, scatter = gan_losses.scatter_objective(measured, both_measured)
         if column >= 0:
-            disobeyed = self._label_response_penalty(latent[:n], conditions, noiseless[:n], column)
-            further = further + RESPONSE_WEIGHT * disobeyed
-        return report | self._generator_step(fake, real_scores, told, further)
+            # Another size of batch than torch.compile knows: the network as written.
+            further = further + gan_losses.label_response_penalty(
+                self.generator.forward, self.response, latent[:n], conditions, noiseless[:n], column, self._cast
+            )
+        return report | scatter | self._generator_step(fake, real_scores, seen_labels, further)
+
+    def _cast(self):
+        """Return the context in which networks are called: convolutions in the dtype of the training."""
+        return autocast(self.device, self.dtype)
 
     def _disturbance(self, flux, conditions):
         """Draw what this step disturbs critics with: deviates, and how far images are moved [2]."""
@@ -264,55 +257,31 @@ class Trainer:
         return self._normals("critics", width), torch.tensor(shift, device=self.device)
 
     def _critic_step(self, real, fake, conditions, penalise):
-        if penalise:
-            for seen in (*real, *fake):
-                seen.requires_grad_(True)
-        both = [torch.cat(pair) for pair in zip(real, fake, strict=True)]
-        # torch.compile knows no second derivatives, which the penalty needs: forward is the network as written.
-        critic = self.critic.forward if penalise else self.critic
-        with autocast(self.device, self.dtype):
-            scores = critic(*both, torch.cat([conditions, conditions]))
-        real_scores, fake_scores = scores.chunk(2, dim=1)
-        losses = critic_loss(real_scores, fake_scores)
-        gaps = (real_scores - fake_scores).mean(1).detach()
-        report = {"critic_loss": losses[0].detach(), "score_gap": gaps[0], "photometric_gap": gaps[1]}
-        loss = losses[0] + losses[1]
-        if penalise:
-            # Each critic is kept smooth in what it sees: pixels, and measurements.
-            penalties = [gradient_penalty(scores[k], real[k], fake[k]) for k in range(2)]
-            loss = loss + PENALTY_EVERY / 2 * self.settings.gamma * (penalties[0] + penalties[1])
-            report["penalty"] = penalties[0].detach()
-        self.critic_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.team.average_gradients(self.critic)
-        self.critic_optimiser.step()
-        return report, real_scores.detach()
-
-    def _label_response_penalty(self, latent, conditions, noiseless, column):
-        """Return how little these galaxies follow a label."""
-        moved = conditions.clone()
-        moved[:, column] += STEP
-        with autocast(self.device, self.dtype):
-            # Another size of batch than torch.compile was told of: the network as written.
-            other, _ = self.generator.forward(latent, moved)
-        return PENALTY_EVERY * self.response.penalty(noiseless, other, column)
+        # torch.compile has no second derivatives, which the penalty needs: forward is the network as written.
+        critic, gamma = (self.critic.forward, self.settings.gamma) if penalise else (self.critic, None)
+        loss, real_scores, report = gan_losses.critic_objective(critic, real, fake, conditions, gamma, self._cast)
+        self._descend(self.critic_optimiser, self.critic, loss)
+        return report, real_scores
 
     def _generator_step(self, fake, real_scores, conditions, further):
         self.critic.requires_grad_(False)  # spares the gradients of the critic's weights
-        with autocast(self.device, self.dtype):
-            losses = generator_loss(real_scores, self.critic(*fake, conditions))
-        loss = losses[0] + self.photometric_weight * losses[1] + further
-        self.generator_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.team.average_gradients(self.generator)
-        self.generator_optimiser.step()
+        loss, report = gan_losses.generator_objective(
+            self.critic, real_scores, fake, conditions, self.photometric_weight, self._cast
+        )
+        self._descend(self.generator_optimiser, self.generator, loss + further)
         self.critic.requires_grad_(True)
-        return {"generator_loss": losses[0].detach()}
+        return report
+
+    def _descend(self, optimiser, network, loss):
+        """Take one step down the gradient of a loss, the mean over the team."""
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.team.average_gradients(network)
+        optimiser.step()
 
     def _set_rates(self, progress):
         self.rate = _changed(self.rate, self.settings.lr * rate_factor(progress))
-        weight = PHOTOMETRIC_WEIGHT * min(1.0, FULL_WEIGHT_IMAGES / max(self.images, 1))
-        self.photometric_weight = _changed(self.photometric_weight, weight)
+        self.photometric_weight = _changed(self.photometric_weight, gan_losses.photometric_weight(self.images))
         for optimiser in (self.generator_optimiser, self.critic_optimiser):
             for group in optimiser.param_groups:
                 group["lr"] = self.rate

@@ -38,7 +38,7 @@ class Split:
     images : tensor [n, band, y, x] or StoredImages
         nJy.
     wanted : tensor [n]
-        1 where the target is matches_target, else 0.
+        1 where a galaxy matches the target, else 0.
     ids : int64 array [n]
     rows : int array [n]
         Of the store.
@@ -116,14 +116,14 @@ def check_survey(survey, store, target):
 def _check_kind(survey, store):
     """Refuse a survey of generated galaxies, of other images, or of galaxies that the classifier learns from."""
     if survey.synthetic:
-        raise UserError(f"{survey.path}: holds synthetic galaxies; --test wants real ones")
+        raise UserError(f"{survey.path}: holds synthetic galaxies; --test needs real ones")
     kind = {"bands": store.bands, "pixel_unit": store.pixel_unit, "pixel_scale_arcsec": store.pixel_scale}
     check_images(store.path, kind, store.size, survey)
     shared = np.intersect1d(survey.ids, store.ids[np.isin(store.split, (TRAIN, VALIDATION))])
     if len(shared):
         raise UserError(
             f"{survey.path}: {len(shared)} of its galaxies are in the training or validation split of {store.path} "
-            f"({first_few(shared)}); --test wants galaxies that the classifier never saw (galaxycgan select makes such)"
+            f"({first_few(shared)}); --test needs galaxies that the classifier never saw (galaxycgan select makes such)"
         )
 
 

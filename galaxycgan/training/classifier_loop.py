@@ -1,6 +1,6 @@
 """The classifier's training loop: epochs of a falling learning rate, the best one kept; resumes to the bit.
 
-Knows no store. The rate falls along a line to 0 over all epochs. Where it falls once validation gets no better, a few
+The rate falls along a line to 0 over all epochs. Where it falls once validation gets no better, a few
 hundred validation galaxies make it a matter of luck when that is.
 """
 
@@ -35,7 +35,7 @@ from galaxycgan.training.names import CHECKPOINT
 
 #: Training images that set the scales of the input.
 FOR_SCALES = 2000
-#: Number of this way of training: runs of another one are not gone on with.
+#: Number of this way of training: runs of another one are not resumed.
 RECIPE = 6
 #: The weights that are judged are an average over a tenth of the steps so far, over so many epochs at most.
 LONGEST_AVERAGE_EPOCHS = 10
@@ -115,7 +115,7 @@ class ClassifierTrainer:
         return done >= self.epochs or (done > 0 and done - 1 - self.best_epoch >= self.patience)
 
     def resume(self, run, context):
-        """Go on from the run's checkpoint, if any."""
+        """Resume from the run's checkpoint, if any."""
         state = {}
 
         def read():
@@ -132,7 +132,7 @@ class ClassifierTrainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.history, self.best = state["history"], state["best"]
-        # Of the machine on which the run began; checkpoints of an earlier version don't tell.
+        # Of the machine on which the run began; checkpoints of an earlier version don't say.
         self.dtype = getattr(torch, state["precision"]) if "precision" in state else self.dtype
 
     def save(self, run):

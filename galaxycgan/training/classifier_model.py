@@ -37,7 +37,7 @@ def load_classifier(run, device):
     network : Classifier
         In evaluation mode.
     state : dict
-        What `save_classifier` was told.
+        What `save_classifier` was given.
     """
     path = Path(run) / MODEL
     if not path.exists():

@@ -70,7 +70,7 @@ def deviates_of(n_pixels, n_features, n_conditions):
 
 
 def both_disturbed(real, fake, conditions, deviates, amount, shift):
-    """Disturb what the critics see of real and generated galaxies, and the labels that they are told of both.
+    """Disturb what the critics see of real and generated galaxies, and the labels that come with both.
 
     Parameters
     ----------

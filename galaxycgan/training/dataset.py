@@ -1,4 +1,4 @@
-"""A store's images as batches for training: all on the device where they fit, else read ahead. Knows no order."""
+"""A store's images as batches for training: all on the device where they fit, else read ahead."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +116,7 @@ def images_of(store, rows, budget_bytes):
 class RealImages:
     """The training images in flux units on the device, or read from the store batch by batch where they don't fit.
 
-    While a batch is worked on, the next one is read, if it is told.
+    While a batch is worked on, the next one is read, if it is named.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class RealImages:
     unit_njy : tensor [band]
         Flux unit.
     device : torch.device
-        Where batches are wanted.
+        Where batches are needed.
     budget_bytes : int
         Memory that the whole set may take.
     """

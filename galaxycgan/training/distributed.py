@@ -1,4 +1,4 @@
-"""The processes that train one network together: which one this is, what they add up. Knows no network and no files.
+"""The processes that train one network together: which one this is, what they add up.
 
 Gradients are averaged by hand instead of by torch's DistributedDataParallel: a step takes gradients of gradients, and
 of two networks in turn, which its hooks do not foresee.
@@ -56,7 +56,7 @@ class Team:
             self.average([p.grad for p in network.parameters() if p.grad is not None])
 
     def largest(self, *values):
-        """Return the largest of each value over all processes: what one wants, all do."""
+        """Return the largest of each value over all processes: what one decides, all do."""
         if self.size == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64, device=_message_device())
@@ -79,7 +79,7 @@ def _message_device():
 
 @contextlib.contextmanager
 def team_of(device, batch):
-    """Join the processes that the environment tells of; without them this process trains alone.
+    """Join the processes that the environment names; without them this process trains alone.
 
     RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT tell, as torchrun and submitted jobs set them.
 

@@ -1,4 +1,4 @@
-"""The GAN's training loop: steps until the run is done, saves so that nothing is lost, keeps a log. Knows no store."""
+"""The GAN's training loop: steps until the run is done, saves so that nothing is lost, keeps a log."""
 
 import copy
 import math
@@ -27,12 +27,12 @@ NETWORKS = ("generator", "critic", "averaged")
 
 
 class Loop:
-    """A run that can stop at any step and go on from its last checkpoint.
+    """A run that can stop at any step and resume from its last checkpoint.
 
     Parameters
     ----------
     trainer : Trainer
-        Already restored where there is a state to go on from.
+        Already restored where there is a state to resume from.
     images : RealImages
         The training split.
     conditions : tensor [n, n_conditions]
@@ -44,7 +44,7 @@ class Loop:
     config : galaxycgan.config.TrainGan
         Options.
     state : dict or None
-        Checkpoint to go on from.
+        Checkpoint to resume from.
     look : callable, optional
         ``look(generator, images_shown)`` returns a dict of float as `Validation` does, or an empty one: ``validation``
         and ``validation_w1``, the smaller their sum the better, and ``validation_blind``, the first of a generator that
@@ -93,7 +93,7 @@ class Loop:
         with context.progress("training", 100, "percent") as bar:
             while share < 1:
                 report = self._step(share)
-                # What one process wants all do: their clocks and their signals differ.
+                # What one process decides all do: their clocks and their signals differ.
                 late = time.monotonic() - saved_at >= self.config.checkpoint_every
                 share, stop, late, lost = self.team.largest(self.progress(), context.stop.is_set(), late, self.lost)
                 self._check(lost < LOST_TICKS)
@@ -146,7 +146,7 @@ class Loop:
         return seen
 
     def doubtful(self):
-        """Tell whether the generator to release is lost, though the run was too short to end for it."""
+        """Return whether the generator to release is lost, though the run was too short to end for it."""
         return bool(self.best and self.best.get("lost"))
 
     def _save(self, report, finished=False):

@@ -69,7 +69,7 @@ class PredictorTrainer:
         return {name: copy.copy(getattr(self, name).state_dict()) for name in parts} | {"images": self.images}
 
     def restore(self, state):
-        """Go on from `state`."""
+        """Resume from `state`."""
         for name in ("generator", "critic", "photometer", "generator_optimiser", "critic_optimiser"):
             getattr(self, name).load_state_dict(state[name])
         self.images = state["images"]

@@ -170,7 +170,7 @@ def _open(run, request, own, config):
 
 
 def _is_made(element, run, arms, request):
-    """Tell whether all of an element's classifiers are there, and of this study."""
+    """Return whether all of an element's classifiers are there, and of this study."""
     place, names = element.place(run), {arm.name for arm in arms}
     done, found = read_json(place / DONE) if (place / DONE).exists() else {}, None
     if done and all((place / name / PREDICTIONS).exists() for name in names):

@@ -144,7 +144,7 @@ class _Job:
         self.trainer = ClassifierTrainer(config, self.splits, self.synthetic, self.unit_njy, device, identity)
 
     def _synthetic(self, device):
-        """Return the generated galaxies, None where none are wanted."""
+        """Return the generated galaxies, None where none are needed."""
         config, gan = self.config, _gan(self.config)
         if not gan:
             return None

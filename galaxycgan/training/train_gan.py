@@ -45,7 +45,7 @@ OBJECTIVES = {
     "relativistic": (Trainer, {"images": 150_000, "batch": 32, "lr": {"tiny": 6e-4, "base": 6e-4, "large": 2e-4}}),
     "predictor": (PredictorTrainer, {"images": 835_200, "batch": 64, "lr": 4e-4}),
 }
-#: How equal options train, a number that rises when they come to train otherwise: no run goes on by another recipe.
+#: How equal options train, a number that rises when they come to train otherwise: no run resumes by another recipe.
 RECIPES = {"relativistic": 4, "predictor": 2}
 #: Options that change the result: the same in a run and its resumption.
 IDENTITY = (
@@ -69,7 +69,7 @@ def _identity(config, store, conditioning, shape, device, dtype):
 
 
 def _open_run(config, identity, conditioning, context, team):
-    """Return what to do in the run directory, and the state to go on from or None.
+    """Return what to do in the run directory, and the state to resume from or None.
 
     `identity` becomes that of the state.
     """
@@ -255,7 +255,7 @@ def _prepare(trainer, store, rows, conditions, numeric, state):
 
 
 def _card(config, context, store, rows, trainer, identity, seconds):
-    """What a user of the generator wants to know."""
+    """What a user needs to know."""
     return {
         "created": context.created,
         "tool": tool_stamp(),

@@ -11,9 +11,9 @@ from galaxycgan.evaluation.figures import plots_of_measurements as curves
 from galaxycgan.files.atomic import atomic_path, make_directory, read_records
 from galaxycgan.models.conditioning import evenly_spaced
 from galaxycgan.models.device import autocast
-from galaxycgan.models.losses import energy_score
 from galaxycgan.models.release import METRICS
 from galaxycgan.randomness import normals
+from galaxycgan.training.gan_losses import energy_score
 
 #: Validation galaxies that are looked at, and galaxies drawn for each: noise of a score matters, its bias does not.
 MOST, DRAWS = 256, 4
@@ -44,7 +44,7 @@ class ValidationTicks:
     @classmethod
     def of(cls, store, conditioning, trainer, run):
         """Look at the validation split of a store, or only show pictures of the training split where that is small."""
-        # Labels of validation galaxies are nobody's promise: some may be missing, or of a kind that training has not.
+        # Labels of validation galaxies may be missing, or of a category that no training galaxy has.
         legal = conditioning.legal(store.labels(conditioning.columns))
         held, train = np.flatnonzero((store.split == 1) & legal), np.flatnonzero(store.split == 0)
 

@@ -19,7 +19,7 @@ from galaxycgan.catalogs.convert.convert import convert
 from galaxycgan.catalogs.store.store import GalaxyStore, split_of
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
-from galaxycgan.images.stretch import njy_to_hsc_asinh
+from galaxycgan.images.pixel_units import njy_to_hsc_asinh
 
 
 def values_of(store, survey, image, name):

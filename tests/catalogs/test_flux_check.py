@@ -9,7 +9,7 @@ from conftest import make_survey
 from galaxycgan.catalogs.check.info import summary
 from galaxycgan.catalogs.schema.columns import magnitude_columns
 from galaxycgan.catalogs.store.store import GalaxyStore
-from galaxycgan.images.photometry import ab_magnitude
+from galaxycgan.images.pixel_units import ab_magnitude
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ def test_a_second_export_does_nothing_and_another_store_is_refused(store, tmp_pa
     code, _, err = command("export", later, "--to", out)
     assert code == 2 and err.count("\n") == 1 and out.read_bytes() == before
     if suffix == ".csv":
-        assert "is there already and doesn't tell which request made it; give another --to, or --overwrite" in err
+        assert "is there already and doesn't say which request made it; give another --to, or --overwrite" in err
     else:
         assert (
             "another request (store made: " in err and " there, 2027-01-01T00:00:00Z asked); give another --to" in err
@@ -229,7 +229,7 @@ def test_a_failed_export_leaves_the_file_that_was_there(store, tmp_path, monkeyp
 def test_mistakes_of_an_export_are_told_in_one_line(store, tmp_path, command):
     (tmp_path / "bad.vot").write_text("<VOTABLE")
     for words, message in [
-        (["--to", tmp_path / "t.xlsx"], "the suffix tells the format; .fits"),
+        (["--to", tmp_path / "t.xlsx"], "the suffix decides the format; .fits"),
         ([], "--to is missing"),
         (["--to", tmp_path / "t.vot", "--stamps"], "--stamps: VOTable holds the table only"),
         (["--to", tmp_path / "t.fits", "--stamps", "--table-only"], "choose one"),

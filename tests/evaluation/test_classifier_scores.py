@@ -18,7 +18,7 @@ SPLIT = split_of(IDS)
 
 
 def galaxies(n, seed=0, steps=None):
-    """GalaxyTypes that come true as often as the probabilities say."""
+    """Classes that come true as often as the probabilities say."""
     random = np.random.default_rng(seed)
     probability = random.uniform(0.02, 0.98, n)
     probability = probability if steps is None else np.round(probability * steps) / steps

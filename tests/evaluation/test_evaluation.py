@@ -268,7 +268,7 @@ def test_evaluate_writes_metrics_and_pictures(gan, survey_store, tmp_path):
 def test_metrics_json_keeps_its_documented_schema(gan, survey_store, tmp_path):
     evaluate(Evaluate(real=str(survey_store), gan=str(gan), out=str(tmp_path), quick=True, overwrite=True), Context())
     report = read_json(tmp_path / "metrics.json")
-    documented = re.findall(r"^    ([a-z_, ]+?)  +\S", evaluate.__doc__, flags=re.MULTILINE)
+    documented = re.findall(r"^    ([a-z_, ]+?)  +\S", stage.__doc__, flags=re.MULTILINE)
     keys = {name for line in documented for name in line.split(", ")}
     assert set(report) == keys
     assert (report["schema"], report["schema_version"]) == ("galaxycgan-evaluation", 2)

@@ -251,7 +251,7 @@ def test_galaxies_that_cannot_be_made_again_are_told_in_one_line(gan, tmp_path, 
         ([catalog, "--gan", gan], "--id -1: must be at least 0"),
         ([catalog, "--id", 1, "--gan", other], "its generator has SHA-256"),
         ([survey_store, "--id", 1, "--gan", gan], "holds real galaxies"),
-        ([catalog, "--id", 1, "--gan", gan, "--out", tmp_path / "x.png"], "the suffix tells the format"),
+        ([catalog, "--id", 1, "--gan", gan, "--out", tmp_path / "x.png"], "the suffix decides the format"),
     ):
         code, _, err = command("regenerate", "--out", tmp_path / "x.fits", *words)
         assert code == 2 and message in err and err.count("\n") == 1, err

@@ -16,7 +16,7 @@ from galaxycgan.catalogs.store.store import StoreHeader
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.generation.frame import aperture_sum, place
 from galaxycgan.generation.inject import prepare, taper
-from galaxycgan.images.bands import AB_ZERO_POINT_NJY
+from galaxycgan.images.pixel_units import AB_ZERO_POINT_NJY
 
 BANDS, SIZE, SCALE = ("g", "r", "i"), 50, 0.168
 
@@ -156,7 +156,7 @@ def test_an_aperture_sums_its_area():
     [
         (["FLUXMAG0"], [], "has no FLUXMAG0 or MAGZERO; give the AB magnitude of one count: --zeropoint 27.0"),
         ([], ["--zeropoint", "abc"], "--zeropoint abc: not a number"),
-        (["FILTER"], [], "FILTER doesn't tell the band; give one of them with --band: g, r, i"),
+        (["FILTER"], [], "FILTER doesn't say the band; give one of them with --band: g, r, i"),
         ([], ["--band", "z"], "--band z is none of the catalog's"),
         (["GAIN"], ["--poisson"], "give electrons per count with --gain"),
         ([], ["--n", "41"], "--n 41: .* has 40 galaxies"),
@@ -165,8 +165,8 @@ def test_an_aperture_sums_its_area():
         ([], ["--hdu", "3"], "--hdu 3 is no 2-D image; it has 0 PRIMARY"),
         ([], ["--separation", "40"], r"only \d+ of 40 galaxies find a place; lower --n"),
         ([], ["--out", "FRAME"], "--out is the frame itself"),
-        ([], ["--out", "z-injected.png"], "z-injected.png: the suffix tells the format; .fits"),
-        ([], ["--out", "z-injected.fits.gz"], "z-injected.fits.gz: the suffix tells the format; .fits"),
+        ([], ["--out", "z-injected.png"], "z-injected.png: the suffix decides the format; .fits"),
+        ([], ["--out", "z-injected.fits.gz"], "z-injected.fits.gz: the suffix decides the format; .fits"),
         (["CTYPE1", "CTYPE2"], ["--positions", "S"], "has no sky coordinates"),
     ],
 )

@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 
-from galaxycgan.images import bands, stretch
+from galaxycgan.images import bands, pixel_units
 from galaxycgan.images.photometry import (
-    ab_magnitude,
     aperture_error,
     aperture_fluxes,
-    asinh_magnitude,
     geometry,
     measure,
     noise_autocorrelation,
 )
+from galaxycgan.images.pixel_units import ab_magnitude, asinh_magnitude
 
 SIZE = 50
 
@@ -100,10 +99,12 @@ def test_magnitudes():
 
 def test_the_hsc_stretch_is_inverted_and_anchored_at_ab_19():
     flux = np.array([-5.0, 0.0, 4.0, 1e3, 1e6])
-    assert stretch.hsc_asinh_to_njy(stretch.njy_to_hsc_asinh(flux)) == pytest.approx(flux, rel=1e-9, abs=1e-9)
-    assert pytest.approx(91_201, rel=1e-5) == stretch.FLUX_AT_AB19_NJY
-    assert stretch.njy_to_hsc_asinh(stretch.FLUX_AT_AB19_NJY) == pytest.approx((1 + 0.05) / (2 / 3 + 0.05), rel=1e-9)
-    assert stretch.PixelScheme.parse("counts:27").convert(np.ones(1))[0] == pytest.approx(57.544, rel=1e-4)
+    assert pixel_units.hsc_asinh_to_njy(pixel_units.njy_to_hsc_asinh(flux)) == pytest.approx(flux, rel=1e-9, abs=1e-9)
+    assert pytest.approx(91_201, rel=1e-5) == pixel_units.FLUX_AT_AB19_NJY
+    assert pixel_units.njy_to_hsc_asinh(pixel_units.FLUX_AT_AB19_NJY) == pytest.approx(
+        (1 + 0.05) / (2 / 3 + 0.05), rel=1e-9
+    )
+    assert pixel_units.PixelScheme.parse("counts:27").convert(np.ones(1))[0] == pytest.approx(57.544, rel=1e-4)
 
 
 def test_the_reference_band_is_i_or_the_middle_one():

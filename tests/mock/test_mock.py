@@ -12,8 +12,7 @@ import pytest
 from galaxycgan.config import Mock
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
-from galaxycgan.images.bands import AB_ZERO_POINT_NJY
-from galaxycgan.images.stretch import hsc_asinh_to_njy
+from galaxycgan.images.pixel_units import AB_ZERO_POINT_NJY, flux_njy, hsc_asinh_to_njy
 from galaxycgan.mock.population import (
     BANDS,
     Galaxies,
@@ -33,7 +32,6 @@ from galaxycgan.mock.render import (
     correlated_noise,
     draw_light,
     draw_neighbours,
-    flux_njy,
 )
 from galaxycgan.mock.survey import draw_objects, make_survey, measured
 

@@ -13,7 +13,7 @@ from scipy.stats import wasserstein_distance
 from galaxycgan.config import Mock
 from galaxycgan.context import Context
 from galaxycgan.errors import UserError
-from galaxycgan.images.stretch import hsc_asinh_to_njy
+from galaxycgan.images.pixel_units import hsc_asinh_to_njy
 from galaxycgan.mock.population import BANDS, I_LIMIT, I, galaxy_properties, spectrum_mags
 from galaxycgan.mock.survey import make_survey
 from galaxycgan.mock.table import NAMES, complete, find_columns, fit_spectra, read_galaxies
@@ -301,7 +301,7 @@ def test_a_mapped_column_settles_what_is_unclear():
     [
         ("z", np.nan, r"column z, row 6 of the data: blank; the mock draws redshift from 0.005 to 2.5"),
         ("z", -1.0, r"column z, row 6 of the data: -1;"),
-        ("z", 3.1, r"row 6 .* 3.1; .*\(1 such rows\); --bad-rows drop goes on without them"),
+        ("z", 3.1, r"row 6 .* 3.1; .*\(1 such rows\); --bad-rows drop leaves them out"),
         ("log_mass", np.nan, r"column log_mass, row 6 of the data: blank"),
         ("log_mass", 3e10, r"column log_mass, row 6 of the data: 3e\+10; the mock draws log_mass from 3 to 14"),
         ("log_mass", np.inf, r"column log_mass, row 6 of the data: inf"),

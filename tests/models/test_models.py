@@ -17,11 +17,11 @@ from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import KINDS, GalaxyTypes, Generator, NetworkShape
 from galaxycgan.models.large_kernel import LargeKernel, large_convolution
-from galaxycgan.models.losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.models.neighbours import latent_neighbours
 from galaxycgan.models.noise import CorrelatedNoise
 from galaxycgan.models.photometer import Photometer
 from galaxycgan.models.profile import Profile
+from galaxycgan.training.gan_losses import critic_loss, energy_score, generator_loss, gradient_penalty
 from galaxycgan.training.sampler import dihedral
 
 

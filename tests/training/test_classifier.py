@@ -126,9 +126,7 @@ def test_classify_says_when_it_is_done_and_replaces_nothing_else(options, tmp_pa
     classify(request, Context())
     assert out.stat().st_mtime_ns == before and "done already" in capsys.readouterr().out
     out.write_text("mine")
-    with pytest.raises(
-        UserError, match="p.fits: is there already and doesn't tell which request made it; .*--overwrite"
-    ):
+    with pytest.raises(UserError, match="p.fits: .* doesn't say which request made it; .*--overwrite"):
         classify(request, Context())
 
 
@@ -441,7 +439,7 @@ def test_generated_galaxies_are_no_test(options, gan, tmp_path):
     (tmp_path / "r.toml").write_text("[population]\nkind = 'training'\nn = 9\n")
     generate(Generate(gan=str(gan), recipe=str(tmp_path / "r.toml"), out=str(tmp_path / "c")), Context())
     made = str(tmp_path / "c/catalog.h5")
-    with pytest.raises(UserError, match="holds synthetic galaxies; --test wants real ones"):
+    with pytest.raises(UserError, match="holds synthetic galaxies; --test needs real ones"):
         train_classifier(dataclasses.replace(options, test=made), Context())
     with pytest.raises(UserError, match="holds synthetic galaxies; a classifier's own are real"):
         train_classifier(dataclasses.replace(options, store=made), Context())

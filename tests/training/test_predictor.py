@@ -14,7 +14,7 @@ from galaxycgan.config import Generate, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.generation.generate import generate
-from galaxycgan.images.stretch import hsc_asinh_to_njy
+from galaxycgan.images.pixel_units import hsc_asinh_to_njy
 from galaxycgan.models.baseline_2018 import AncestorCritic, AncestorGenerator, AncestorShape, to_display, to_njy
 from galaxycgan.models.painter import Painter
 from galaxycgan.training.train_gan import train_gan

@@ -26,8 +26,9 @@ from galaxycgan.models import device
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.release import load_generator
-from galaxycgan.training.adversarial import PENALTY_EVERY, Settings, Trainer
+from galaxycgan.training.adversarial import Settings, Trainer
 from galaxycgan.training.checkpoint import load_checkpoint
+from galaxycgan.training.gan_losses import PENALTY_EVERY
 from galaxycgan.training.threads import fastest_threads
 from galaxycgan.training.train_gan import RECIPES, train_gan
 

@@ -1,4 +1,4 @@
-"""What a conversion shall do: the options, and what the images tell where no option does. Reads no pixel."""
+"""What a conversion shall do: the options, and what the images say where no option does."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from galaxycgan.catalogs.inputs.survey_table import parse_columns
 from galaxycgan.catalogs.store.header import StoreHeader
 from galaxycgan.errors import UserError
 from galaxycgan.images.bands import filter_names, parse_bands
-from galaxycgan.images.stretch import PixelScheme
+from galaxycgan.images.pixel_units import PixelScheme
 
 DEFAULT_PIXEL_SCALE = 0.168
 
@@ -68,15 +68,13 @@ class ConvertChoices:
         if config.filters and (len(filters) != len(bands) or not all(filters)):
             raise UserError(f"--filters {config.filters}: {len(bands)} names are needed, one for each band")
         source.check_size(config.size)
-        pixels = config.pixels or found.pixels
-        if not pixels:
-            raise UserError(f"{source.path}: nothing tells what the pixels are; say it with --pixels, as counts:27.0")
+        scheme = PixelScheme.choose(config.pixels, found.pixels, source.path)
         scale = _floats(config.pixel_scale, "--pixel-scale")
         chosen = {
             "bands": (bands, config.bands, found.bands),
             "filters": (filters or _pick(found.filters, band_index) or filter_names(bands), filters, found.filters),
             "size": (config.size or source.shape[1], config.size, True),
-            "pixels": (pixels, config.pixels, found.bands and found.pixels),
+            "pixels": (config.pixels or found.pixels, config.pixels, found.bands and found.pixels),
             "pixel_scale": (
                 scale[0] if scale else found.pixel_scale if np.isfinite(found.pixel_scale) else DEFAULT_PIXEL_SCALE,
                 scale,
@@ -91,7 +89,7 @@ class ConvertChoices:
         }
         return cls(
             band_index=band_index,
-            scheme=PixelScheme.parse(pixels),
+            scheme=scheme,
             columns=columns,
             labels=labels,
             fractions=fractions,
@@ -116,7 +114,7 @@ class ConvertChoices:
 
 
 def check_options(config):
-    """Check the options that no file has a say in; return columns, labels and fractions of the splits."""
+    """Check the options that no file influences; return columns, labels and fractions of the splits."""
     check_store_suffix(config.out)
     columns = parse_columns(config.columns)
     labels = tuple(filter(None, (name.strip() for name in config.labels.split(","))))

@@ -27,7 +27,6 @@ from galaxycgan.resume import Decision, Found, check_output_file, existing_resul
 
 CHUNK_BYTES = 8 << 20
 #: Display units of HSC's asinh stretch end near 1; 3 would be AB 8 in one pixel.
-ASINH_LIMIT = 3.0
 DEFAULT_TABLE = "data/2018_02_23-all_objects.csv"
 #: Options that say where things are, not what is in the result.
 NOT_CONTENT = ("out", "overwrite", "ids", "images", "table")
@@ -86,8 +85,7 @@ class Inputs:
             config.images, calibrate=not config.pixels, scratch=Path(config.out).parent, context=context
         )
         plan = ConvertChoices.of(config, source)
-        if plan.scheme.name == "hsc-asinh" and source.dtype.kind != "f":
-            raise UserError(f"{config.images}: {source.dtype} pixels can't be hsc-asinh display units; see --pixels")
+        plan.scheme.check_type(source.dtype, config.images)
         objects = find_objects(config, source, plan.columns)
         path = config.table or (config.images if source.metadata.has_table else DEFAULT_TABLE)
         keys = [name for name in KEYS if name != "HSC_id" or not config.match_radius]
@@ -221,7 +219,7 @@ def _append_images(writer, config, context, inputs, order, bad):
             rows = order[start : start + step]
             with np.errstate(over="ignore", invalid="ignore"):
                 pixels = images.rows(rows).astype(np.float32, copy=False)
-                _check_asinh(scheme, config, ids[rows], pixels)
+                scheme.check_range(pixels, ids[rows], config.images)
                 flux = scheme.convert(pixels)
             if not _within(flux, np.finfo(np.float32).max):
                 found[rows] |= ~np.isfinite(flux).all(axis=(1, 2, 3))
@@ -234,24 +232,12 @@ def _append_images(writer, config, context, inputs, order, bad):
 
 
 def _within(values, limit):
-    """Tell whether all values are numbers of at most this size, in two quick passes: NaN spoils both."""
+    """Return whether all values are numbers of at most this size, in two quick passes: NaN spoils both."""
     return -limit <= values.min() and values.max() <= limit
 
 
-def _check_asinh(scheme, config, ids, pixels):
-    """Refuse numbers that can't be display units: the wrong --pixels would give fluxes beyond any star."""
-    if scheme.name == "hsc-asinh" and not _within(pixels, ASINH_LIMIT):
-        size = np.abs(pixels)
-        wrong = ((size > ASINH_LIMIT) & np.isfinite(size)).any(axis=(1, 2, 3))
-        if wrong.any():
-            raise UserError(
-                f"{config.images}: pixels as large as {size[wrong][np.isfinite(size[wrong])].max():.4g} (HSC_id"
-                f" {first_few(ids[wrong])}) are not hsc-asinh display units, which lie near 0 to 1; see --pixels"
-            )
-
-
 def _catalog(inputs, matching, order):
-    """Return the catalog of the images in `order`: the kept row of each, and what the images tell of themselves.
+    """Return the catalog of the images in `order`: the kept row of each, and what the images say of themselves.
 
     A column of both is the table's, and the images' gets ``_image`` appended.
     """

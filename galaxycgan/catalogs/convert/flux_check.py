@@ -11,9 +11,8 @@ import numpy as np
 
 from galaxycgan.catalogs.inputs.survey_table import numbers
 from galaxycgan.catalogs.schema.columns import magnitude_columns
-from galaxycgan.images.bands import AB_ZERO_POINT_NJY
-from galaxycgan.images.photometry import APERTURE_RADIUS, ab_magnitude, aperture_fluxes, geometry
-from galaxycgan.images.stretch import PixelScheme
+from galaxycgan.images.photometry import APERTURE_RADIUS, aperture_fluxes, geometry
+from galaxycgan.images.pixel_units import PixelScheme, ab_magnitude
 
 #: Galaxies that are looked at, and so many at least.
 MOST, LEAST = 500, 20
@@ -49,7 +48,7 @@ class FluxSample:
         self._parts = []
 
     def see(self, start, images):
-        """Measure those among images [m, band, y, x] from row `start` on that are wanted, in flux units per pixel."""
+        """Measure those among images [m, band, y, x] from row `start` on that are needed, in flux units per pixel."""
         wanted = self.rows[(self.rows >= start) & (self.rows < start + len(images))] - start
         if len(wanted):
             self._parts.append(_magnitudes(images[wanted]))
@@ -149,7 +148,7 @@ def flux_words(found):
     each = ", ".join(f"{facts['band']} {facts['median_mag']:+.2f} ({facts['column']})" for facts in bands)
     n = min(facts["n"] for facts in bands)
     lines = [f"magnitudes in the aperture less the table's, median of at least {n:,} galaxies: {each}"]
-    points = [_zero_point(scheme) - facts["median_mag"] for facts in bands]
+    points = [scheme.nominal_zero_point - facts["median_mag"] for facts in bands]
     # Of one and the same zero point: else the numbers aren't in proportion to flux.
     steady = max(points) - min(points) < 0.3 and all(facts["scatter_mag"] < 0.3 for facts in bands)
     fits = f"; counts:{np.mean(points):.2f} would fit" if steady and scheme.name != "hsc-asinh" else ""
@@ -165,8 +164,3 @@ def flux_words(found):
             f" is --bands {','.join(facts['band'] for facts in bands)} right?"
         )
     return lines
-
-
-def _zero_point(scheme):
-    """Return the zero point that numbers of this scheme were taken to have."""
-    return scheme.zero_point if scheme.name == "counts" else AB_ZERO_POINT_NJY

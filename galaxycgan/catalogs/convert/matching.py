@@ -1,4 +1,4 @@
-"""Which row of the survey table gives an image its labels, and what became of every other row. Knows no file."""
+"""Which row of the survey table gives an image its labels, and what became of every other row."""
 
 import dataclasses
 
@@ -200,7 +200,7 @@ def _rank(frame, duplicates, path):
 
 
 def _illegal_rows(frame, kept, labels, drop, path):
-    """Tell which kept rows have labels that can't be; refuse them unless they shall be dropped."""
+    """Return which kept rows have labels that can't be; refuse them unless they shall be dropped."""
     bad = np.zeros(len(kept), bool)
     for name in labels:
         values = numbers(frame, name, path)[kept]

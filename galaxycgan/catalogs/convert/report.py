@@ -1,4 +1,4 @@
-"""What became of every row and every image of a conversion, as JSON and in words. Knows no file."""
+"""What became of every row and every image of a conversion, as JSON and in words."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The command ``merge``: several stores become one store of all their galaxies. Knows no survey file."""
+"""The command ``merge``: several stores become one store of all their galaxies."""
 
 import contextlib
 from pathlib import Path

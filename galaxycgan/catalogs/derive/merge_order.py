@@ -1,4 +1,4 @@
-"""Which galaxy of which store goes where when stores are merged. Reads no image and writes nothing."""
+"""Which galaxy of which store goes where when stores are merged."""
 
 import itertools
 import json
@@ -96,7 +96,7 @@ class MergeOrder:
         self.remarks.append(f"{text}; kept from the store named first")
 
     def _warn_of_shared_seeds(self, origins):
-        """Tell of catalogs of one generator and one seed, whose galaxies are not independent."""
+        """Warn of catalogs of one generator and one seed, whose galaxies are not independent."""
         requests = {origin: json.loads(origin) for origin in origins if origin.startswith("{")}
         keys = [(one.get("generator_sha256"), (one.get("recipe") or {}).get("seed")) for one in requests.values()]
         if len(set(keys)) < len(keys):
@@ -120,7 +120,7 @@ class MergeOrder:
 
 
 def _origin(store, parts):
-    """Return what tells one set of ids from another: '' for real galaxies, a catalog's request for synthetic ones.
+    """Return what distinguishes sets of ids: '' for real galaxies, a catalog's request for synthetic ones.
 
     Galaxies of several catalogs have the ids of the store that they were merged into.
     """

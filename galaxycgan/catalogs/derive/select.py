@@ -116,13 +116,13 @@ def where(text, store, option="--where"):
 
 
 def _with_ids(config, store):
-    """Tell which galaxies are named in the file of --ids."""
+    """Return which galaxies are named in the file of --ids."""
     wanted = read_id_list(config.ids, store.id_column)
     missing = np.setdiff1d(wanted, store.ids)
     if len(missing) and config.missing_ids == "refuse":
         raise UserError(
             f"{config.ids}: {len(missing):,} of {len(np.unique(wanted)):,} ids are not in {store.path}: "
-            f"{first_few(missing)}; --missing-ids drop goes on without them"
+            f"{first_few(missing)}; --missing-ids drop leaves them out"
         )
     return np.isin(store.ids, wanted)
 

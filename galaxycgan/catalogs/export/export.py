@@ -22,7 +22,7 @@ from galaxycgan.catalogs.store.derived import open_verified
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import atomic_path
-from galaxycgan.images.bands import AB_ZERO_POINT_NJY
+from galaxycgan.images.pixel_units import AB_ZERO_POINT_NJY
 from galaxycgan.resume import Decision, Found, check_output_file, existing_result
 
 #: Values of a store's provenance, by their place in it, that get a keyword of their own.

@@ -1,4 +1,4 @@
-"""A store's table as VOTable, ECSV, Parquet or CSV, and back with its units; images are not in it.
+"""A store's table as VOTable, ECSV, Parquet or CSV, and back with its units.
 
 Every format keeps ids to the last digit and a missing value missing. Units, descriptions, UCDs and where the catalog
 came from travel in all but CSV, which has no place for them.
@@ -30,13 +30,13 @@ ROWS_AT_ONCE = 4096
 
 
 def write_table(store_path, out_path, *, overwrite=False, context=None):
-    """Write a store's table; the suffix tells the format.
+    """Write a store's table; the suffix decides the format.
 
     Parameters
     ----------
     store_path, out_path : str or Path
     overwrite : bool
-        Replace a file made from another store, and any CSV, which doesn't tell what it was made from.
+        Replace a file made from another store, and any CSV, which doesn't say what it was made from.
     context : galaxycgan.context.Context, optional
         Says where the file was there already.
 
@@ -71,7 +71,7 @@ def _pyarrow(path):
 
 
 def _found(out, kind, store_id):
-    """Return the table that is there, with the store that it was made from where it tells."""
+    """Return the table that is there, with the store that it was made from where it says so."""
     if not out.exists():
         return None
     check_output_file(out, [], "to")

@@ -1,4 +1,4 @@
-"""FITS files in pieces: headers, data that need not fit in memory, checksums. Knows no galaxy.
+"""FITS files in pieces: headers, data that need not fit in memory, checksums.
 
 Checksums follow the FITS standard 4.0, section 4.4.2.7 and appendix J: a ones' complement sum of 32-bit words, which
 adds up over pieces, so data are summed while they are written or read.
@@ -169,7 +169,7 @@ def add_cards(header, cards):
 
 
 def column_names(names):
-    """Return the names as FITS wants them: letters, digits and underscores, on one card, unique but for their case."""
+    """Return the names as FITS requires them: letters, digits, underscores, on one card, unique but for their case."""
     taken, result = set(), []
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name)[:LONGEST_NAME] or "column"

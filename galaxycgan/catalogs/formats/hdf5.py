@@ -1,4 +1,4 @@
-"""Opens HDF5 files that others made and tells what is in them. Knows no survey and no store."""
+"""Opens HDF5 files that others made and tells what is in them."""
 
 import contextlib
 
@@ -12,7 +12,7 @@ CHUNK_BYTES = 8 << 20
 
 
 def is_hdf5(path):
-    """Tell HDF5 from FITS by the first bytes; what is neither is a `UserError`."""
+    """Distinguish HDF5 from FITS by the first bytes; what is neither is a `UserError`."""
     try:
         with open(path, "rb") as file:
             start = file.read(len(HDF5_MAGIC))
@@ -25,7 +25,7 @@ def is_hdf5(path):
 
 @contextlib.contextmanager
 def open_hdf5(path):
-    """Open an HDF5 file for reading; one that can't be, or turns out to be damaged, is the user's to know.
+    """Open an HDF5 file for reading; one that can't be, or turns out to be damaged, raises `UserError`.
 
     File locking is off: nothing is written, and Lustre and NFS mounts often refuse the lock.
     """

@@ -1,4 +1,4 @@
-"""Reads arrays of numpy files without trusting them, row by row. Knows no table and no catalog."""
+"""Reads arrays of numpy files without trusting them, row by row."""
 
 import contextlib
 from pathlib import Path

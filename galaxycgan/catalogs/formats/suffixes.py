@@ -1,4 +1,4 @@
-"""What the suffix of a file's name says of its format. Opens no file."""
+"""What the suffix of a file's name says of its format."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def check_suffix(path, known=FITS_SUFFIXES, option="--out"):
         Named in the message.
     """
     if Path(path).suffix.lower() not in known:
-        raise UserError(f"{option} {path}: the suffix tells the format; {', '.join(known)} are known")
+        raise UserError(f"{option} {path}: the suffix decides the format; {', '.join(known)} are known")
 
 
 def check_store_suffix(path):

@@ -1,4 +1,4 @@
-"""VOTable 1.4 with BINARY2 data, written in pieces: ids stay whole, missing values stay missing. Knows no galaxy.
+"""VOTable 1.4 with BINARY2 data, written in pieces: ids stay whole, missing values stay missing.
 
 https://www.ivoa.net/documents/VOTable/20191021/ section 5.4: each row starts with one bit per column that tells a
 missing value, then come the cells, big-endian.

@@ -1,6 +1,6 @@
 """Directories with a file for each image: ``<HSC_id>-cutout.npy``, or FITS as HSC's cutout service names them.
 
-Knows no catalog. Files are opened one at a time, whatever their number.
+Files are opened one at a time, whatever their number.
 """
 
 import gzip
@@ -18,14 +18,15 @@ from galaxycgan.catalogs.formats.npy import NpyFile, check_file
 from galaxycgan.catalogs.inputs.cutouts import CutoutSource, SourceMetadata, central, check_pixels
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.atomic import sha256_file
-from galaxycgan.images.bands import AB_ZERO_POINT_NJY, HSC_FILTERS
+from galaxycgan.images.bands import HSC_FILTERS
+from galaxycgan.images.pixel_units import njy_per_count
 
 NPY_NAME = re.compile(r"(?P<id>\d{1,19})-cutout\.npy")
 FITS_NAME = re.compile(r"(?P<id>\d{1,19})-cutout-(?P<filter>HSC-[A-Z]\d?|[NI]B\d{3,4})(-.*)?\.fits(\.gz|\.fz)?")
 FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
 #: Pixel scales of one directory may differ by this share.
 SCALE_TOLERANCE = 0.01
-#: Stands for the size of a cutout that isn't there.
+#: Size of a cutout that isn't there.
 NO_FILE = np.iinfo(np.int64).max
 
 
@@ -230,16 +231,16 @@ class FitsDirectory(Directory):
         """Return nJy per count of a file."""
         if not self._calibrate:
             return 1.0
-        counts = header.get("FLUXMAG0")
-        if not isinstance(counts, (int, float)) or not 0 < counts < np.inf:
+        scale = njy_per_count(fluxmag0=header.get("FLUXMAG0"))
+        if not np.isfinite(scale):
             raise UserError(
                 f"{self.path / name}: no FLUXMAG0 in the primary header (counts of AB magnitude 0); give the zero point"
                 " of all with --pixels, such as --pixels counts:27.0"
             )
-        return 10 ** (0.4 * AB_ZERO_POINT_NJY) / counts
+        return scale
 
     def incomplete(self, bands):
-        """Tell which objects lack a file of one of the bands."""
+        """Return which objects lack a file of one of the bands."""
         return np.array([any(row[band] is None for band in bands) for row in self._files])
 
     def check_size(self, size):
@@ -268,7 +269,7 @@ class FitsDirectory(Directory):
 
 
 class _Opened:
-    """A FITS file for as long as a ``with`` block lasts; damage is the user's to know."""
+    """A FITS file for as long as a ``with`` block lasts; damage raises `UserError`."""
 
     def __init__(self, path):
         self.path = path

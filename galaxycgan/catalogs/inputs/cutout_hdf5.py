@@ -1,4 +1,4 @@
-"""HDF5 files of cutouts in layouts that others publish: GalaxiesML and MultimodalUniverse. Knows no catalog."""
+"""HDF5 files of cutouts in layouts that others publish: GalaxiesML and MultimodalUniverse."""
 
 import os
 import tempfile
@@ -14,11 +14,12 @@ from galaxycgan.catalogs.inputs.raw_tables import to_series
 from galaxycgan.catalogs.inputs.survey_table import whole_numbers
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.images.bands import HSC_FILTERS
+from galaxycgan.images.pixel_units import HSC_COUNTS
 
 READ_BYTES = 8 << 20
 UNPACK_BYTES = 64 << 20
 #: HSC's coadds: AB magnitude of one count, and arcsec per pixel.
-HSC_COUNTS, HSC_PIXEL_SCALE = "counts:27.0", 0.168
+HSC_PIXEL_SCALE = 0.168
 
 
 class Hdf5Array:

@@ -1,6 +1,6 @@
 """Where convert gets its images from, whatever the files look like: what a source tells and how it is read.
 
-Knows no catalog and no file. The sources are in `cutout_files`, `cutout_hdf5` and `cutout_source`, which opens them.
+The sources are in `cutout_directories`, `cutout_hdf5` and `open_cutouts`, which chooses among them.
 """
 
 import math
@@ -90,7 +90,7 @@ class CutoutSource(ABC):
             raise UserError(f"--size {size}: {self.path} has images of {height}x{width} pixels")
 
     def incomplete(self, bands):
-        """Tell which images lack one of the bands, bool [n]."""
+        """Return which images lack one of the bands, bool [n]."""
         return np.zeros(self.n, bool)
 
     def columns(self, bands, size):

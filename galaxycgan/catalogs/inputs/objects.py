@@ -1,4 +1,4 @@
-"""Whose image is whose: the id of each image, and where its object is on the sky. Knows no pixel and no label."""
+"""Whose image is whose: the id of each image, and where its object is on the sky."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +88,7 @@ def _placed(ids, listed, images_path):
     """Return the images' own ids with the positions of a list."""
     if listed.ra is None:
         raise UserError(
-            f"{listed.path}: --ids is not needed, {images_path} tells the ids; it may be a table of positions"
+            f"{listed.path}: --ids is not needed, {images_path} has the ids; it may be a table of positions"
         )
     order = np.argsort(listed.ids)
     rows = order[np.minimum(np.searchsorted(listed.ids, ids, sorter=order), len(order) - 1)]

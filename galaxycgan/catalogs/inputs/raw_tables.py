@@ -1,6 +1,6 @@
-"""Reads tables of every format that astronomers use, as they are in the file. Knows no column by name.
+"""Reads tables of every format that astronomers use, as they are in the file.
 
-The format is told by the first bytes, not by the suffix. Nothing is unpickled and nothing of a file is executed.
+The format is recognised by the first bytes, not by the suffix. Nothing is unpickled and nothing of a file is executed.
 """
 
 import gzip
@@ -16,7 +16,7 @@ from galaxycgan.catalogs.formats.npy import check_file
 from galaxycgan.errors import UserError, first_few
 
 GZIP_MAGIC = b"\x1f\x8b"
-#: So many bytes tell the format.
+#: So many bytes are enough to recognise the format.
 PEEK_BYTES = 2048
 PIECE_BYTES = 8 << 20
 #: What damaged gzip files raise.
@@ -102,7 +102,7 @@ def _check_gzip(path, kind):
 
 
 def format_of(path):
-    """Tell a table's format from its first bytes; what is nothing else is CSV."""
+    """Recognise a table's format by its first bytes; what is nothing else is CSV."""
     with open(path, "rb") as file:
         start = file.read(PEEK_BYTES)
     if start.startswith(GZIP_MAGIC):
@@ -278,7 +278,7 @@ def _read_columns(path, file):
 
 
 def _is_plain(dtype):
-    """Tell whether a dataset holds numbers, flags or text, not references or ragged arrays."""
+    """Return whether a dataset holds numbers, flags or text, not references or ragged arrays."""
     import h5py
 
     return dtype.kind in "iufbS" or h5py.check_string_dtype(dtype) is not None

@@ -1,4 +1,4 @@
-"""Gives survey tables the training names, exact ids and units. Knows no file format and no image."""
+"""Gives survey tables the training names, exact ids and units."""
 
 from dataclasses import dataclass
 from pathlib import Path

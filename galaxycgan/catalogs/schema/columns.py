@@ -1,4 +1,4 @@
-"""What a catalog's columns are called and mean: units, descriptions, UCDs, legal values. Knows no file."""
+"""What a catalog's columns are called and mean: units, descriptions, UCDs, legal values."""
 
 import dataclasses
 import re
@@ -126,7 +126,7 @@ def describe_column(name, bands=(), *, measured=True):
 
 
 def is_measured(name, bands):
-    """Tell whether a synthetic catalog has a measured column of this name."""
+    """Return whether a synthetic catalog has a measured column of this name."""
     prefix, _, band = name.rpartition("_")
     return name in MEASURED or (prefix in _BAND_COLUMNS and band in bands)
 
@@ -139,7 +139,7 @@ def free_name(name, taken, suffix="_original"):
 
 
 def _is_magnitude(name):
-    """Tell whether a word of a name means a magnitude; digits, underscores and new capitals (psfMag) end words."""
+    """Return whether a word of a name means a magnitude; digits, underscores and new capitals (psfMag) end words."""
     words = re.findall("[A-Z]*[a-z]+|[A-Z]+", name)
     return any(_MAGNITUDE.fullmatch(word.lower()) for word in words)
 
@@ -180,7 +180,7 @@ def _band_of_magnitude(name, bands):
 
 
 def illegal(name, values):
-    """Tell which values a label can't have.
+    """Return which values a label can't have.
 
     Parameters
     ----------

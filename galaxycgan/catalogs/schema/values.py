@@ -1,4 +1,4 @@
-"""One column of a catalog as plain values, whatever Astropy class it has, and back. Knows no file."""
+"""One column of a catalog as plain values, whatever Astropy class it has, and back."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What holds for all galaxies of a store, and how ids are split into training, validation and test. Knows no file."""
+"""What holds for all galaxies of a store, and how ids are split into training, validation and test."""
 
 import dataclasses
 

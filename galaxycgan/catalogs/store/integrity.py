@@ -78,7 +78,7 @@ def _image_problems(store, file, name):
 
 
 def not_finite(images):
-    """Tell which images have a pixel that is NaN or infinite: bool [k]."""
+    """Return which images have a pixel that is NaN or infinite: bool [k]."""
     flat = images.reshape(len(images), -1)
     with np.errstate(over="ignore", invalid="ignore"):
         bad = ~np.isfinite(flat.sum(axis=1))  # three times as fast as to ask each pixel, but huge ones overflow

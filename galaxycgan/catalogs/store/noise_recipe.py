@@ -2,5 +2,5 @@
 
 
 def has_noise(request):
-    """Tell whether a catalog's `images` hold noise, of the request in its provenance; galaxies alone are images too."""
+    """Return whether a catalog's `images` hold noise, by the request in its provenance."""
     return (request.get("recipe") or {}).get("noise") != "none" and request.get("images") != "noiseless"

@@ -1,4 +1,4 @@
-"""The store: one HDF5 file of galaxies, real or synthetic, written once and read many times. Knows no survey file.
+"""The store: one HDF5 file of galaxies, real or synthetic, written once and read many times.
 
 Images lie contiguous and uncompressed, so a batch is read without HDF5 in between, and any number of processes may read
 through the same object after fork or spawn. HDF5's file locking is off for reading: a store is never changed in place,
@@ -268,7 +268,7 @@ class GalaxyStore:
             try:
                 file = h5py.File(self.path, "r", locking=False)
             except OSError as error:
-                # This process has the file open already, with locking: HDF5 wants the same way again.
+                # This process has the file open already, with locking: HDF5 requires the same way again.
                 if "locking flag values" not in str(error):
                     raise
                 file = h5py.File(self.path, "r")

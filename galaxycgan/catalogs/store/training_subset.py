@@ -79,5 +79,5 @@ def use_portion(store, config):
 
 
 def _below(ids, salt, share):
-    """Tell which ids hash below a share."""
+    """Return which ids hash below a share."""
     return split_of(ids, salt, (share, 1 - share, 0.0)) == 0

@@ -1,4 +1,4 @@
-"""Writes a store in one pass, hashing as it goes; the file is there whole or not at all. Knows no survey file."""
+"""Writes a store in one pass, hashing as it goes; the file is there whole or not at all."""
 
 import contextlib
 import dataclasses
@@ -179,7 +179,7 @@ def _with_shared_units(table):
 
 @contextlib.contextmanager
 def _closing_once(file):
-    """Close an HDF5 file, of which nothing is wanted any more after a failed write."""
+    """Close an HDF5 file, of which nothing is needed any more after a failed write."""
     try:
         yield file
     except BaseException:

@@ -46,7 +46,7 @@ class PairedBootstrap:
     Parameters
     ----------
     wanted : array [n]
-        GalaxyTypes of the test galaxies, 1 or 0.
+        Classes of the test galaxies, 1 or 0.
     judged : list of ClassifierPredictions
         All arms at all fractions and seeds.
     draws, seed : int

@@ -1,6 +1,6 @@
 """How good a classifier is: scores with their intervals, the threshold, the curves, from kinds and probabilities alone.
 
-Knows no network. A score's interval is where it lies in 95% of bootstrap draws of the galaxies (Efron 1979, Ann.
+A score's interval is where it lies in 95% of bootstrap draws of the galaxies (Efron 1979, Ann.
 Statist. 7, 1). Draws of a few galaxies that are all right show no scatter: purity and completeness have the interval of
 a share (Jeffreys's, Brown, Cai & DasGupta 2001, Stat. Sci. 16, 101), and so has the AUC where a kind is rare (Hanley &
 McNeil 1982, Radiology 143, 29).
@@ -12,7 +12,7 @@ DRAWS = 500
 INTERVAL = (0.025, 0.975)
 #: Standard deviations from the mean that hold 95% of a normal distribution.
 NORMAL_95 = 1.96
-#: Of fewer galaxies of a kind draws of them scatter less than an AUC does.
+#: Of fewer galaxies of one class draws of them scatter less than an AUC does.
 ENOUGH_TO_DRAW = 100
 #: Bins of equal width of the reliability diagram and of the calibration error.
 BINS = 10
@@ -28,11 +28,11 @@ def scores(wanted, probability, prior, threshold=0.5, draws=DRAWS, seed=0):
     wanted : array [n]
         1 or 0.
     probability : array [n]
-        Of being wanted.
+        Of being a target.
     prior : float
-        Share of wanted galaxies in the training split; its log loss is what knowing nothing costs.
+        Share of target galaxies in the training split; its log loss is what knowing nothing costs.
     threshold : float
-        From this probability on a galaxy is called wanted.
+        From this probability on a galaxy is classified as a target.
     draws, seed : int
         Of the bootstrap.
 
@@ -42,7 +42,7 @@ def scores(wanted, probability, prior, threshold=0.5, draws=DRAWS, seed=0):
         n, n_wanted, prior, threshold; log_loss and log_loss_prior (nats), roc_auc, average_precision, brier, purity and
         completeness and f1 at the threshold, calibration_error (expected calibration error, Naeini et al. 2015, AAAI
         29, 2901; `BINS` bins) and calibration_error_of_perfect, what probabilities that are right would show of as
-        many galaxies; ``intervals``: name -> [low, high] of the others. NaN where there is none: no galaxy of a kind.
+        many galaxies; ``intervals``: name -> [low, high] of the others. NaN where a class has no galaxy.
     """
     wanted, probability = _prepared(wanted, probability)
     n = len(wanted)
@@ -104,7 +104,7 @@ def _calibration_error_of_perfect(probability, random, draws):
 
 
 def _in_bins(probability):
-    """Tell which galaxy is in which bin: bool [n, bin]."""
+    """Return which galaxy is in which bin: bool [n, bin]."""
     return np.minimum((probability * BINS).astype(int), BINS - 1)[:, None] == np.arange(BINS)
 
 
@@ -190,7 +190,7 @@ def curves(wanted, probability):
 
 
 def choose_threshold(wanted, probability, purity=0.0):
-    """Choose from which probability on a galaxy is called wanted, on galaxies that were not learned from.
+    """Choose from which probability on a galaxy is classified as a target, on galaxies that were not learned from.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def reliability(wanted, probability):
     Returns
     -------
     dict of arrays [k]
-        probability (mean), share (of wanted galaxies), error (binomial, one standard deviation), n.
+        probability (mean), share (of target galaxies), error (binomial, one standard deviation), n.
     """
     wanted, probability = _prepared(wanted, probability)
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)

@@ -1,4 +1,4 @@
-"""Pictures of galaxies: colour, galleries. Reads no files; writes PNG."""
+"""Pictures of galaxies: colour, galleries."""
 
 import numpy as np
 

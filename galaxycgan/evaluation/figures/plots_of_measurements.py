@@ -1,4 +1,4 @@
-"""Plots of measurements, real galaxies beside generated ones. Reads no files; writes PNG."""
+"""Plots of measurements, real galaxies beside generated ones."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""One look for every plot: colours for all kinds of colour vision, fonts, axis labels with units. Knows no data."""
+"""One look for every plot: colours for all kinds of colour vision, fonts, axis labels with units."""
 
 import contextlib
 import contextvars

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.stats import rankdata, wasserstein_distance
 
 from galaxycgan.images.bands import reference_band
-from galaxycgan.images.photometry import asinh_magnitude, geometry, measure, noise_products
+from galaxycgan.images.photometry import geometry, measure, noise_products
+from galaxycgan.images.pixel_units import asinh_magnitude
 
 CELLS = 3
 #: Of the polynomial in the labels that offsets are taken from: of many labels the degree is less.

@@ -1,4 +1,4 @@
-"""What each number of an evaluation means, which way is good, and what is good enough. Computes nothing.
+"""What each number of an evaluation means, which way is good, and what is good enough.
 
 Goals are those of a run of 40 CPU minutes on 1,866 galaxies, judged on galaxies of another survey.
 """
@@ -79,10 +79,10 @@ MEANINGS = {
         (0.8, 1),
     ),
     "two_sample_accuracy": Meaning(
-        "SourceMetadata from real ones", "How often a classifier tells generated from real. 0.5 is ideal: it guesses."
+        "Told from real ones", "How often a classifier tells generated from real. 0.5 is ideal: it guesses."
     ),
     "two_sample_photometry": Meaning(
-        "SourceMetadata from real ones by photometry",
+        "Told from real ones by photometry",
         "The same from some 80 measurements in each band, all together: fluxes, sizes, shapes, noise, power spectrum.",
     ),
     "memorisation.ratio": Meaning(
@@ -168,7 +168,7 @@ def excess(name, found):
 
 
 def off_floor(name, found):
-    """Tell whether a metric has left its floor."""
+    """Return whether a metric has left its floor."""
     return excess(name, found) > OFF_FLOOR[meaning(name).side]
 
 

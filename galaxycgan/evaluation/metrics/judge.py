@@ -1,4 +1,4 @@
-"""All metrics of one set of galaxies against real ones, from arrays: the heart of `evaluate`. Opens no file, no GAN."""
+"""All metrics of one set of galaxies against real ones, from arrays: the heart of `evaluate`."""
 
 import concurrent.futures
 import dataclasses

@@ -1,17 +1,18 @@
-"""Does a heavier galaxy come out brighter, and a farther one fainter, by as much as real ones do? Knows no files."""
+"""Does a heavier galaxy come out brighter, and a farther one fainter, by as much as real ones do?"""
 
 import numpy as np
 
 from galaxycgan.evaluation.metrics import distances
 from galaxycgan.evaluation.metrics.resampling import record
 from galaxycgan.images.bands import reference_band
-from galaxycgan.images.photometry import APERTURE_RADIUS, asinh_magnitude, geometry, measure
+from galaxycgan.images.photometry import APERTURE_RADIUS, geometry, measure
+from galaxycgan.images.pixel_units import asinh_magnitude
 
 LATENTS, FEW_LATENTS, STEPS = 256, 64, 11
 WINDOW_DEX = 0.05
 #: Where real galaxies change by less (mag/dex), a single latent need not follow.
 STEEP = 1.0
-#: Of so many galaxies ten lie within `RANGE`, as many as `local_slope` wants.
+#: Of so many galaxies ten lie within `RANGE`, as many as `local_slope` needs.
 SMALLEST_WINDOW = 12
 #: So many more for each further label whose effect is told from that of the moved one.
 ENOUGH_FOR_EACH = 5

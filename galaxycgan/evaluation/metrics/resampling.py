@@ -1,4 +1,4 @@
-"""How sure a number is, and what two real sets differ by: intervals and floors of any metric. Knows no galaxy.
+"""How sure a number is, and what two real sets differ by: intervals and floors of any metric.
 
 A set of measurements is an array [n, ...] or a dict of such, nested as one likes; row k belongs to galaxy k.
 """

@@ -21,7 +21,7 @@ def train_on_synthetic_test_on_real(real, synthetic, test, unit_njy, preset="cnn
     Parameters
     ----------
     real, synthetic, test : tuple (float32 array [n, band, y, x], array [n])
-        Images in nJy, and which of them are wanted (1 or 0): real training galaxies, generated ones labelled by what
+        Images in nJy, and which of them are targets (1 or 0): real training galaxies, generated ones labelled by what
         was asked for, and real galaxies that neither generator nor classifiers have seen. Both kinds in each.
     unit_njy : array [band]
         Softening of the stretch: twice the sky noise.

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: pictures inside, no script, no network. Computes nothing."""
+"""The report as one HTML page that needs nothing else: pictures inside, no script, no network."""
 
 import base64
 import html
@@ -98,7 +98,7 @@ def _heading(report):
     """What was compared and how it went, in three lines."""
     words = list(report["goals"].values())
     met, missed, open_ = (words.count(word) for word in ("met", "missed", "undecided"))
-    open_ = f'<span class="badge">? {open_} can\'t be told with so few galaxies</span>' if open_ else ""
+    open_ = f'<span class="badge">? {open_} undecided with so few galaxies</span>' if open_ else ""
     judged = "" if report["judged"] else (
         "<p><strong>Fewer than 1,000 galaxies of a kind: the numbers are reported, not judged.</strong></p>"
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The study's plot and page: AUC and gain against the share of real galaxies. Computes nothing."""
+"""The study's plot and page: AUC and gain against the share of real galaxies."""
 
 import html
 import json
@@ -70,7 +70,7 @@ def _limits(interval, form):
 
 
 def _worth(row, rows):
-    """Say how many real galaxies the generated ones of an arm are worth; '' where nobody knows."""
+    """Say how many real galaxies the generated ones of an arm are worth; '' where it is unknown."""
     found = row.get("worth")
     if not found or not np.isfinite([found["share"], *found["interval"]]).all():
         return ""

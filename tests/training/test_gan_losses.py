@@ -5,13 +5,13 @@ import torch
 from conftest import tiny_batch, tiny_trainer
 
 from galaxycgan.models.generator import Generator, NetworkShape
-from galaxycgan.training import adversarial
+from galaxycgan.training import gan_losses
 
 
 def largest_gradients(monkeypatch, score_weight, photometric_weight=0.0, images=0):
     """Return the largest gradients of the neighbours and of the galaxy after a step."""
-    monkeypatch.setattr(adversarial, "PHOTOMETRIC_WEIGHT", photometric_weight)
-    monkeypatch.setattr(adversarial, "SCORE_WEIGHT", score_weight)
+    monkeypatch.setattr(gan_losses, "PHOTOMETRIC_WEIGHT", photometric_weight)
+    monkeypatch.setattr(gan_losses, "SCORE_WEIGHT", score_weight)
     trainer = tiny_trainer(gain=1e-12)  # photon noise passes a little on
     trainer.images = images
     trainer.step(*tiny_batch(), 0.0)
@@ -47,8 +47,8 @@ def test_the_surroundings_are_a_part_of_the_image(size):
 
 
 def test_the_photometric_critic_counts_less_the_longer_it_has_looked():
-    trainer, full = tiny_trainer(), adversarial.PHOTOMETRIC_WEIGHT
-    for images, share in ((0, 1.0), (adversarial.FULL_WEIGHT_IMAGES, 1.0), (4 * adversarial.FULL_WEIGHT_IMAGES, 0.25)):
+    trainer, full = tiny_trainer(), gan_losses.PHOTOMETRIC_WEIGHT
+    for images, share in ((0, 1.0), (gan_losses.FULL_WEIGHT_IMAGES, 1.0), (4 * gan_losses.FULL_WEIGHT_IMAGES, 0.25)):
         trainer.images = images
         trainer.step(*tiny_batch(), 0.5)
         assert trainer.photometric_weight == pytest.approx(share * full)
@@ -56,5 +56,5 @@ def test_the_photometric_critic_counts_less_the_longer_it_has_looked():
 
 def test_so_it_teaches_less(monkeypatch):
     first, _ = largest_gradients(monkeypatch, 0.0, 0.1)
-    late, _ = largest_gradients(monkeypatch, 0.0, 0.1, 1000 * adversarial.FULL_WEIGHT_IMAGES)
+    late, _ = largest_gradients(monkeypatch, 0.0, 0.1, 1000 * gan_losses.FULL_WEIGHT_IMAGES)
     assert 0 < late < 0.1 * first
