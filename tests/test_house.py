@@ -16,7 +16,7 @@ PACKAGE = Path(galaxycgan.__file__).parent
 #: import from its own room and from those before it.
 ROOMS = [
     "__init__", "errors", "memory", "provenance", "randomness", "resources", "checks", "context", "config", "files",
-    "images", "catalogs.schema", "catalogs.formats", "catalogs.store", "catalogs.inputs", "catalogs.convert",
+    "resume", "images", "catalogs.schema", "catalogs.formats", "catalogs.store", "catalogs.inputs", "catalogs.convert",
     "catalogs.export", "catalogs.derive", "catalogs.check", "catalogs", "models", "populations", "mock",
     "evaluation.classifiers", "evaluation.metrics", "evaluation.figures", "evaluation.reports", "evaluation",
     "training", "generation", "bench", "cli", "cluster", "submit", "__main__",

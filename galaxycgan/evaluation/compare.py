@@ -12,6 +12,7 @@ from galaxycgan.evaluation.reports.evaluation_report import MARKS
 from galaxycgan.evaluation.reports.html_page import embedded
 from galaxycgan.evaluation.reports.pictures import GALLERY, GRID
 from galaxycgan.files.atomic import read_json
+from galaxycgan.resume import refuse_existing
 
 #: Of each run's record, in the plot.
 SHOWN = 12
@@ -43,8 +44,7 @@ def compare_runs(config, context):
         context.say(f"note: judged on {len(judged_on)} different stores: differences may be those of the real galaxies")
     if config.out:
         out = Path(config.out)
-        if out.exists() and not config.overwrite:
-            raise UserError(f"{out}: is there already; give another name, or --overwrite")
+        refuse_existing(out, config.overwrite)
         write_page(out, names, reports, metrics, [path.parent for path in paths])
         context.say(f"{out}: written")
 

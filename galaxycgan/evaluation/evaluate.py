@@ -20,6 +20,7 @@ metrics.json, schema version 2::
 Names of metrics and what they mean: `galaxycgan.evaluation.metrics.goals`. Numbers that are unknown are null.
 """
 
+import functools
 import time
 from pathlib import Path
 
@@ -44,6 +45,7 @@ from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.release import METRICS, WEIGHTS
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.resources import gan_directory
+from galaxycgan.resume import Decision, Found, existing_result
 
 SCHEMA, SCHEMA_VERSION = "galaxycgan-evaluation", 2
 METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
@@ -85,7 +87,8 @@ def evaluate(config, context):
             request |= {"target": config.target}
             nothing = np.zeros((1, len(subject.columns)))
             matches_target(config.target, subject.columns, nothing, subject.conditioning.flags)
-        if _is_done(out, request, config, context):
+        read = functools.partial(_found, out / METRICS_FILE)
+        if existing_result(out, request, read, overwrite=config.overwrite, context=context) is Decision.MADE:
             return
         make_directory(out)
         evaluation = Evaluation(config, context, subject, store, threads)
@@ -121,14 +124,9 @@ def _place(config, subject):
     return (subject.path.parent if config.synthetic else Path(config.gan)) / "evaluation"
 
 
-def _is_done(out, request, config, context):
-    """Return whether this evaluation is there already; refuse to replace another one."""
-    if not (out / METRICS_FILE).exists() or config.overwrite:
-        return False
-    if read_json(out / METRICS_FILE).get("request") != request:
-        raise UserError(f"{out}: holds another evaluation; choose another --out, or --overwrite")
-    context.say(f"{out}: is done; --overwrite evaluates again")
-    return True
+def _found(path):
+    """Return the evaluation that is there, with its request."""
+    return Found(read_json(path).get("request")) if path.exists() else None
 
 
 class Evaluation:

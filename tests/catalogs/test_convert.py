@@ -322,11 +322,16 @@ def test_the_same_command_again_does_nothing(survey_files, command):
 def test_a_store_of_other_input_or_options_is_replaced_only_on_request(survey_files, command):
     command(*survey_files.arguments())
     code, _, err = command(*survey_files.arguments("--duplicates", "massive"))
-    assert code == 2 and "other options" in err and "--overwrite" in err
+    assert (
+        code == 2
+        and "another request (duplicates: " in err
+        and " there, massive asked)" in err
+        and "--overwrite" in err
+    )
     survey_files.table = survey_files.table.iloc[:-1]
     survey_files.write()
     code, _, err = command(*survey_files.arguments())
-    assert code == 2 and "objects.csv" in err
+    assert code == 2 and "objects.csv: SHA-256" in err
     code, _, _ = command(*survey_files.arguments("--overwrite"))
     assert code == 0 and GalaxyStore(survey_files.directory / "store.h5").provenance["report"]["rows"]["in table"] == 69
 
@@ -341,7 +346,7 @@ def test_a_store_of_other_kinds_of_files_is_not_taken_for_the_same(survey_files,
     listed = ["--ids", survey_files.directory / "list.csv"]
     assert command(*words, *listed)[0] == 0
     code, _, err = command(*words)
-    assert code == 2 and "was made from --ids, --images, --table, not from --images, --table; give" in err
+    assert code == 2 and "(input files: --ids, --images, --table there, --images, --table asked); give" in err
     assert "done already" in command(*words, *listed)[1]
     assert command(*words, "--overwrite")[0] == 0 and command(*words, *listed)[0] == 2
 
@@ -428,7 +433,7 @@ def test_the_conversion_of_several_chunks_is_the_same_as_of_one(survey_files, su
 
 def test_the_output_may_not_be_one_of_the_input_files(survey_files):
     table = survey_files.paths["table"].rename(survey_files.directory / "objects.txt")
-    with pytest.raises(UserError, match="input file of --table"):
+    with pytest.raises(UserError, match="--out is an input file"):
         survey_files.convert(table=str(table), out=str(table), overwrite=True)
 
 

@@ -255,7 +255,7 @@ def test_a_table_without_images_is_written_on_request(survey_store, tmp_path, co
     np.testing.assert_array_equal(read_catalog(out)["HSC_id"], GalaxyStore(survey_store).ids)
     assert "done already" in command("export", survey_store, "--to", out, "--table-only")[1]
     code, _, err = command("export", survey_store, "--to", out)
-    assert code == 2 and "is there already" in err
+    assert code == 2 and "another request (images: NONE there, HDU asked); give another --to, or --overwrite" in err
     assert command("verify", out)[0] == 0
 
 

@@ -445,7 +445,7 @@ def test_a_job_gives_submitit_a_fresh_copy_of_itself(here, stage):
 def test_another_request_in_the_same_directory_is_refused_and_names_what_differs(here, stage):
     stage(lambda options, context: None)
     debug(lr=0.001)
-    with pytest.raises(UserError, match=r"--lr 0.001, now 0.002.*--overwrite"):
+    with pytest.raises(UserError, match="--lr: 0.001 there, 0.002 asked.*--overwrite"):
         debug(lr=0.002)
     assert debug(lr=0.001, threads=3)[0] == 0
 
@@ -459,7 +459,7 @@ def test_a_request_that_its_stage_refused_does_not_stand_in_the_way_of_the_right
     stage(choosy)
     assert debug(images=32, labels="colour")[0] == 2
     assert debug(images=32)[0] == 0
-    with pytest.raises(UserError, match="--images 32, now 64"):
+    with pytest.raises(UserError, match="--images: 32 there, 64 asked"):
         debug(images=64)
 
 

@@ -113,7 +113,7 @@ def test_scales_that_another_processor_rounds_otherwise_are_the_same(options, tm
         return dataclasses.replace(found, std=tuple(change * value for value in found.std))
 
     monkeypatch.setattr(Conditioning, "fit", functools.partial(rounded, change=1.001))
-    with pytest.raises(UserError, match="another conditioning .{'std': .* there, {'std': .* asked") as error:
+    with pytest.raises(UserError, match="another request .conditioning.std.0: .* there, .* asked") as error:
         train_gan(options, Context())
     assert "mean" not in str(error.value)
     monkeypatch.setattr(Conditioning, "fit", rounded)
@@ -128,9 +128,9 @@ def test_a_finished_run_is_finished_on_every_machine(options, tmp_path, monkeypa
     state["identity"] |= {"device": "cuda", "precision": "bfloat16"}
     torch.save(state, path)
     train_gan(options, Context())
-    assert "is finished" in capsys.readouterr().out
+    assert "done already" in capsys.readouterr().out
     torch.save(state | {"finished": False}, path)
-    with pytest.raises(UserError, match="another device .cuda there, cpu asked"):
+    with pytest.raises(UserError, match="another request .*device: cuda there, cpu asked"):
         train_gan(options, Context())
 
 
@@ -157,13 +157,15 @@ def test_a_finished_run_says_so_and_does_nothing(options, tmp_path, capsys):
     train_gan(options, Context())
     before = (tmp_path / "run/generator.safetensors").stat().st_mtime_ns
     train_gan(options, Context())
-    assert "is finished" in capsys.readouterr().out
+    assert "done already" in capsys.readouterr().out
     assert (tmp_path / "run/generator.safetensors").stat().st_mtime_ns == before
 
 
 def test_other_options_in_the_same_run_are_refused(options):
     train_gan(options, Context())
-    with pytest.raises(UserError, match="another lr .*--overwrite"):
+    with pytest.raises(
+        UserError, match="another request .lr: .* there, 0.001 asked.; give another --run, or --overwrite"
+    ):
         train_gan(dataclasses.replace(options, lr=1e-3), Context())
     train_gan(dataclasses.replace(options, lr=1e-3, overwrite=True), Context())
 
@@ -173,13 +175,13 @@ def test_a_run_goes_on_by_its_own_recipe_alone_but_stays_finished(options, monke
         train_gan(options, Context(stop=StopAfter(3)))
     with monkeypatch.context() as later:
         later.setitem(RECIPES, "relativistic", RECIPES["relativistic"] + 1)
-        with pytest.raises(UserError, match="another recipe .*--overwrite"):
+        with pytest.raises(UserError, match="another request .recipe: .*--overwrite"):
             train_gan(options, Context())
     train_gan(options, Context())
     monkeypatch.setitem(RECIPES, "relativistic", RECIPES["relativistic"] + 1)
     capsys.readouterr()
     train_gan(options, Context())
-    assert "is finished" in capsys.readouterr().out
+    assert "done already" in capsys.readouterr().out
 
 
 def test_the_run_directory_holds_what_a_user_needs(options, tmp_path, survey_store):

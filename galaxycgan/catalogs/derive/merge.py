@@ -11,13 +11,20 @@ from galaxycgan.catalogs.formats.suffixes import check_store_suffix
 from galaxycgan.catalogs.schema.columns import free_name
 from galaxycgan.catalogs.schema.values import PlainColumn, stack
 from galaxycgan.catalogs.store.checksums import CheckedImages
-from galaxycgan.catalogs.store.derived import derived_header, derived_provenance, is_made, open_verified, store_record
+from galaxycgan.catalogs.store.derived import (
+    derived_header,
+    derived_provenance,
+    existing_store,
+    open_verified,
+    store_record,
+)
 from galaxycgan.catalogs.store.splits import split_lines
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.catalogs.store.table_width import check_width
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.streaming import BLOCK_BYTES
+from galaxycgan.resume import Decision
 
 #: What has to be the same in all stores, and what to do where it is not.
 MUST_AGREE = {
@@ -55,8 +62,7 @@ def merge(config, context):
     options = {"duplicates": config.duplicates, "mass_convention": config.mass_convention}
     sources = {str(k): store_record(GalaxyStore(path)) for k, path in enumerate(paths, start=1)}
     request = {"command": "merge", "config": options, "sources": sources}
-    if is_made(out, request, paths, config.overwrite):
-        context.say(f"{out}: done already, from the same stores")
+    if existing_store(out, request, paths, config.overwrite, context) is Decision.MADE:
         return
     with contextlib.ExitStack() as stack_:
         stores = [stack_.enter_context(open_verified(path)) for path in paths]
