@@ -26,7 +26,7 @@ from galaxycgan.models import device
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.release import load_generator
-from galaxycgan.training.adversarial import Settings
+from galaxycgan.training.adversarial import Settings, Trainer
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.threads import fastest_threads
 from galaxycgan.training.train_gan import RECIPES, train_gan
@@ -324,3 +324,24 @@ def test_weights_that_are_no_numbers_are_never_saved_though_the_losses_before_we
     with pytest.raises(UserError, match="training diverged at image 16"):
         train_gan(dataclasses.replace(options, lr=1e30, checkpoint_every=0.0), Context())
     assert not (tmp_path / "run/checkpoint.pt").exists()
+
+
+def test_each_batch_shows_the_galaxies_that_come_next(options, monkeypatch):
+    """Images and labels of one galaxy stay together, and no batch shows again what the pass has shown before."""
+    shown, real = [], Trainer.step
+
+    def step(trainer, flux, conditions, progress):
+        shown.append((flux.flatten(1)[:, :40].clone(), conditions.clone()))
+        return real(trainer, flux, conditions, progress)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    train_gan(dataclasses.replace(options, batch=8, images=48), Context())
+    pixels, labels = (torch.cat(parts) for parts in zip(*shown, strict=True))
+    assert len(pixels) == 48
+    n = len(torch.unique(pixels, dim=0))
+    assert n >= 40  # a pass of the training galaxies, 48 or so, and perhaps the start of the next
+    galaxies = {}
+    for one, label in zip(pixels.tolist(), labels.tolist(), strict=True):
+        galaxies.setdefault(tuple(one), set()).add(tuple(label))
+    assert all(len(found) == 1 for found in galaxies.values())
+    assert len({label for found in galaxies.values() for label in found}) == n
