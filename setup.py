@@ -51,11 +51,13 @@ setup(
     license="BSD-3-Clause",
     python_requires=">=3.11",
     packages=find_packages(include=["galaxycgan", "galaxycgan.*"]),
-    package_data={"galaxycgan.models": ["pretrained/*", "*.md"], "galaxycgan.training": ["*.md"]},
+    package_data={
+        "galaxycgan.evaluation.reports": ["templates/*"],
+        "galaxycgan.models": ["pretrained/*", "*.md"], "galaxycgan.training": ["*.md"]},
     cmdclass={"build_py": BuildWithRecipes},
     install_requires=[
         "numpy>=1.26", "pandas>=2.1", "torch>=2.4", "astropy>=6.0", "h5py>=3.10", "submitit>=1.5.4", "scipy>=1.11",
-        "safetensors>=0.4", "rich>=13", "threadpoolctl>=3.1",
+        "safetensors>=0.4", "rich>=13", "threadpoolctl>=3.1", "jinja2>=3.1",
     ],
     extras_require=extras,
     entry_points={"console_scripts": ["galaxycgan = galaxycgan.cli:main"]},

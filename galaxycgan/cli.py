@@ -10,7 +10,7 @@ import sys
 import typing
 
 from galaxycgan import __version__
-from galaxycgan.config import COMMANDS, load
+from galaxycgan.config import COMMANDS, DOORS, load
 from galaxycgan.errors import EXIT_MISTAKE, EXIT_STOPPED, Interrupted, UserError
 
 
@@ -53,7 +53,7 @@ def collect(config_class, values):
     return config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})
 
 
-def build_parser(prog, description, names, extra_options=None):
+def build_parser(prog, description, names, extra_options=None, doors=()):
     """Return a parser with one subcommand for each of `names`.
 
     Parameters
@@ -64,6 +64,8 @@ def build_parser(prog, description, names, extra_options=None):
         Keys of `COMMANDS`.
     extra_options : dataclass type, optional
         Options that every subcommand has beside its own.
+    doors : iterable of str
+        Keys of `DOORS` that the help lists.
     """
     parser = Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"galaxycgan {__version__}")
@@ -75,6 +77,8 @@ def build_parser(prog, description, names, extra_options=None):
         add_options(command, config_class)
         if extra_options:
             add_options(command.add_argument_group("submission"), extra_options)
+    for name in doors:
+        commands.add_parser(name, help=DOORS[name][1], add_help=False)
     return parser
 
 
@@ -106,10 +110,13 @@ def guarded(action, prog):
 def main(arguments=None):
     """Run ``galaxycgan COMMAND``; return the exit code."""
     prog = "galaxycgan"
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in DOORS:
+        return load(arguments[0])(arguments[1:], f"{prog} {arguments[0]}")
 
     def action():
-        values = build_parser(prog, "Conditional GANs for galaxy images: survey files to synthetic catalogs.", COMMANDS)
-        values = values.parse_args(arguments)
+        about = "Conditional GANs for galaxy images: survey files to synthetic catalogs."
+        values = build_parser(prog, about, COMMANDS, doors=DOORS).parse_args(arguments)
         run_command(values.command, collect(COMMANDS[values.command][0], values))
 
     return guarded(action, prog)

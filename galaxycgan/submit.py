@@ -23,17 +23,17 @@ from galaxycgan.errors import EXIT_MISTAKE, UserError
 PROG = "python -m galaxycgan.submit"
 
 
-def main(arguments=None):
-    """Run ``python -m galaxycgan.submit``; return the exit code."""
+def main(arguments=None, prog=PROG):
+    """Run ``python -m galaxycgan.submit`` or ``galaxycgan submit``; return the exit code."""
 
     def action():
         names = [*config.STAGES, "pipeline"]
-        parser = build_parser(PROG, "Hand stages to a cluster.", names, extra_options=config.Submit)
+        parser = build_parser(prog, "Hand stages to a cluster.", names, extra_options=config.Submit)
         values = parser.parse_args(arguments)
         options = collect(config.COMMANDS[values.command][0], values)
         return submit(values.command, options, collect(config.Submit, values))
 
-    return guarded(action, PROG)
+    return guarded(action, prog)
 
 
 def submit(stage, options, how):

@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from galaxycgan.bench.timing import run_command, timed
-from galaxycgan.files.atomic import CHUNK_BYTES
+from galaxycgan.files.streaming import BLOCK_BYTES
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.device import autocast, choose_device, set_threads
 from galaxycgan.models.generator import Generator, NetworkShape
@@ -116,9 +116,9 @@ def forward_seconds(painter, n, workers):
 
 def _write_plain(size, path):
     """Write so many bytes as plain files are written, and flush them to disk."""
-    chunk = np.frombuffer(np.random.default_rng(0).bytes(CHUNK_BYTES), "u1")
+    chunk = np.frombuffer(np.random.default_rng(0).bytes(BLOCK_BYTES), "u1")
     with open(path, "wb") as file:
-        for start in range(0, size, CHUNK_BYTES):
+        for start in range(0, size, BLOCK_BYTES):
             chunk[: size - start].tofile(file)
         file.flush()
         os.fsync(file.fileno())

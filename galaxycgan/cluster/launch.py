@@ -1,6 +1,39 @@
 """Submitting a plan: what is left to do of it, what is noted, and starting that on a cluster.
 
 All of a plan is submitted or nothing: where Slurm refuses one job, the others are taken back.
+
+What happens to a job is decided here in two steps. `existing_job` looks at the job directory alone; the first row that
+fits counts:
+
+===============================================================  =======================================================
+what is observed (`observe`)                                     what is done
+===============================================================  =======================================================
+nothing was submitted there                                      started: "submitted to CLUSTER"
+a job of another stage                                           refused: "belongs to the stage ..."
+--overwrite is asked for; the job is pending or running          refused: "is running (...); galaxycgan cancel ..."
+--overwrite is asked for; it has ended                           started from nothing
+it failed and left no file of a result                           started, whatever its options were
+other options than asked for (but for `stages.MANNER`)           refused: "was made by another request (--lr: ...)"
+pending or running                                               left alone: "pending already", "running already"
+failed, stopped or killed                                        started again; the stage resumes what it has saved
+done; input, result and earlier stages' results as they were     left alone: "done already"
+done; one of these changed or is gone                            started again; the stage decides (`galaxycgan.resume`)
+===============================================================  =======================================================
+
+Then `survey` looks at a stage of a pipeline together with those before it:
+
+===============================================================  =======================================================
+what is observed                                                 what is done, in place of the above
+===============================================================  =======================================================
+an earlier stage is started; this one is running                 refused: "is running (...), but what it reads ..."
+an earlier stage is started; this one is pending or has ended    started; a job that waits finds itself replaced
+an earlier stage has not ended; this one is done                 started
+an earlier stage is, or was since, made again with --overwrite   started with --overwrite; refused where it is running
+this one had --overwrite, but ended before it cleared the place  where it is started: with --overwrite again
+===============================================================  =======================================================
+
+Right before its stage runs, the job itself asks `guard.check_start` whether what it reads, and the code, are still what
+was submitted; the stage then asks `galaxycgan.resume` about its result.
 """
 
 import contextlib
@@ -60,7 +93,7 @@ def prepare(plan):
 
 
 def survey(items):
-    """Find out what of a plan is left to do: sets each item's `seen`.
+    """Find out what of a plan is left to do: sets each item's `seen`; the second table at the top of this module.
 
     What comes after something that has to be started, or has not ended, has to be started too. Where the earlier stage
     was overwritten, the later one is: without that it would refuse to replace what it made of the earlier result.
@@ -107,7 +140,7 @@ def parents_anew(submission):
 
 
 def existing_job(task, directory, wanted, inputs=None, view=None):
-    """Decide about a directory that may have been submitted before.
+    """Decide about a directory that may have been submitted before: the first table at the top of this module.
 
     Returns
     -------
@@ -134,12 +167,16 @@ def existing_job(task, directory, wanted, inputs=None, view=None):
     stages.refuse_other_options(task.stage, task.result, submission, wanted)
     if seen.state not in ENDED:
         return seen
+    return seen if seen.state == "done" and _nothing_changed(task, directory, submission, inputs) else None
+
+
+def _nothing_changed(task, directory, submission, inputs):
+    """Return whether input, result and what earlier stages made are as they were when the job was done."""
     same = inputs is None or inputs == {name: submission["inputs"].get(name) for name in inputs}
     there = stages.is_there(task.stage, task.options) and not fingerprints.changed(
         task.result, directory.state().get("result", {})
     )
-    fresh = not parents_anew(submission) and _read_as_it_is(directory, submission)
-    return seen if seen.state == "done" and same and there and fresh else None
+    return same and there and not parents_anew(submission) and _read_as_it_is(directory, submission)
 
 
 def _left_nothing(task, directory):

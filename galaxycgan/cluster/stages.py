@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from galaxycgan import config
+from galaxycgan import config, resume
 from galaxycgan.checks import check_given, check_part
 from galaxycgan.cluster import fingerprints
 from galaxycgan.config.classifier import STUDY_TEST
-from galaxycgan.errors import UserError, first_few
+from galaxycgan.errors import UserError
 from galaxycgan.generation.names import CATALOG, shard_path
 from galaxycgan.resources import find, gan_directory
 
@@ -234,16 +234,13 @@ def keeps_progress(stage, options):
 
 
 def differences(stage, earlier, wanted):
-    """Return the options in which two requests for one result differ, as texts ``--name earlier, now wanted``.
+    """Return the options in which two requests for one result differ, as texts "--name: earlier there, wanted asked".
 
     A store that is still to be found (an empty option of a dry run) is no difference.
     """
     skipped = MANNER | {config.STAGES[stage]} | {name for name in STORES if wanted.get(name) == ""}
-    return [
-        f"--{name.replace('_', '-')} {earlier.get(name)!r}, now {value!r}"
-        for name, value in wanted.items()
-        if name not in skipped and earlier.get(name) != value
-    ]
+    names = {name: f"--{name.replace('_', '-')}" for name in wanted if name not in skipped}
+    return resume.differences(*({words: each.get(name) for name, words in names.items()} for each in (earlier, wanted)))
 
 
 def refuse_other_stage(stage, result, submission):
@@ -255,8 +252,6 @@ def refuse_other_stage(stage, result, submission):
 def refuse_other_options(stage, result, submission, wanted):
     """Raise `UserError` where a result belongs to a request with other options."""
     if different := differences(stage, submission["config"], wanted):
-        way_out = "--overwrite" if "overwrite" in wanted else f"remove {result}"
-        raise UserError(
-            f"{result}: was submitted with {first_few(different, 3)}; "
-            f"{way_out} to start anew, or name another --{config.STAGES[stage]}"
-        )
+        place = config.STAGES[stage]
+        ways = "" if "overwrite" in wanted else f"give another --{place}, or remove {result}"
+        raise resume.refusal(resume.other_request(result, different), place, ways)

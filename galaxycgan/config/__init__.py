@@ -39,6 +39,10 @@ COMMANDS = {
     "pipeline": (Pipeline, "galaxycgan.submit:pipeline"),
 }
 
+#: Commands with a command line of their own: name -> ("module:function", summary). The function takes the rest of the
+#: command line and the program's name, and returns the exit code.
+DOORS = {"submit": ("galaxycgan.submit:main", "Hand a stage, an array or a pipeline to a cluster: submit STAGE --help")}
+
 #: The commands that `galaxycgan.submit` dispatches, with the option that names the directory of each one's result.
 STAGES = {
     "convert": "out",
@@ -53,5 +57,5 @@ STAGES = {
 
 def load(name):
     """Import and return the function that does a command."""
-    module, _, function = COMMANDS[name][1].partition(":")
+    module, _, function = (DOORS[name][0] if name in DOORS else COMMANDS[name][1]).partition(":")
     return getattr(importlib.import_module(module), function)

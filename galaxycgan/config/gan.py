@@ -54,9 +54,6 @@ class TrainGan(Options):
     deterministic: bool = option(
         False, "on a GPU: only operations that give the same bits each time, slower, so that runs resume to the bit"
     )
-    compile: bool = option(
-        False, "have torch.compile fuse the networks' operations: minutes before the first step; needs a C++ compiler"
-    )
     checkpoint_every: float = option(60.0, "seconds between checkpoints", least=0)
     note: str = option("", "free text kept in the generator's card and said whenever it makes a catalog")
     overwrite: bool = option(False, "start again from nothing")

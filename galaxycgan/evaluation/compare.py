@@ -1,6 +1,5 @@
 """The command compare: several evaluations in one table and one page. Measures nothing."""
 
-import html
 import tempfile
 from pathlib import Path
 
@@ -8,9 +7,12 @@ from galaxycgan.errors import UserError, first_few
 from galaxycgan.evaluation.evaluate import METRICS_FILE, SCHEMA, SCHEMA_VERSION
 from galaxycgan.evaluation.figures import plots_of_measurements
 from galaxycgan.evaluation.metrics import goals
-from galaxycgan.evaluation.reports import evaluation_report as page
+from galaxycgan.evaluation.reports import html_page
+from galaxycgan.evaluation.reports.evaluation_report import MARKS
+from galaxycgan.evaluation.reports.html_page import embedded
 from galaxycgan.evaluation.reports.pictures import GALLERY, GRID
-from galaxycgan.files.atomic import read_json, write_text
+from galaxycgan.files.atomic import read_json
+from galaxycgan.resume import refuse_existing
 
 #: Of each run's record, in the plot.
 SHOWN = 12
@@ -42,8 +44,7 @@ def compare_runs(config, context):
         context.say(f"note: judged on {len(judged_on)} different stores: differences may be those of the real galaxies")
     if config.out:
         out = Path(config.out)
-        if out.exists() and not config.overwrite:
-            raise UserError(f"{out}: is there already; give another name, or --overwrite")
+        refuse_existing(out, config.overwrite)
         write_page(out, names, reports, metrics, [path.parent for path in paths])
         context.say(f"{out}: written")
 
@@ -135,44 +136,35 @@ def write_page(out, names, reports, metrics, folders):
     folders : list of Path
         Where each run's pictures are.
     """
-    titles = [goals.meaning(name).title for name in metrics]
-    head = "".join(f'<th scope="col" class="number">{html.escape(name)}</th>' for name in names)
-    rows = "".join(_row(names, reports, name) for name in metrics)
     with tempfile.TemporaryDirectory() as directory:
         picture = Path(directory) / "runs.png"
         shown = metrics[:SHOWN]
         values = [[report["metrics"].get(name) for report in reports] for name in shown]
-        plots_of_measurements.bars(picture, names, values, titles[:SHOWN])
-        data = page.embedded(picture)
-    sections = [
-        f"<header><h1>Runs compared: {html.escape(first_few(names, 6))}</h1>"
-        "<p>Smaller is better unless the goal says otherwise; blue is what two real sets differ by.</p></header>",
-        f'<section><h2>Numbers</h2><div class="scroll"><table><thead><tr><th scope="col">what</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></section>",
-        f'<section><h2>Side by side</h2><div class="wide"><img src="{data}" alt="Metrics of the runs"></div></section>',
-        *(_galaxies(names, folders, *each) for each in PICTURES),
-    ]
-    write_text(out, page.document("Runs compared", sections))
-
-
-def _galaxies(names, folders, file, title, words):
-    """A section with the same picture of each run that has it."""
-    found = [(name, folder / file) for name, folder in zip(names, folders, strict=True) if (folder / file).is_file()]
-    figures = "".join(
-        f'<h3>{html.escape(name)}</h3><div class="wide"><img src="{page.embedded(path)}" alt="{title}: '
-        f'{html.escape(name)}"></div>'
-        for name, path in found
+        plots_of_measurements.bars(picture, names, values, [goals.meaning(name).title for name in shown])
+        bars = embedded(picture)
+    galaxies = [
+        {"title": title, "words": words, "found": [
+            (name, embedded(folder / file)) for name, folder in zip(names, folders, strict=True)
+            if (folder / file).is_file()
+        ]}
+        for file, title, words in PICTURES
+    ]  # fmt: skip
+    html_page.write_page(
+        out,
+        "compare.html",
+        title="Runs compared",
+        which=first_few(names, 6),
+        names=names,
+        rows=[_row(reports, name) for name in metrics],
+        bars=bars,
+        galaxies=galaxies,
     )
-    return f"<section><h2>{title}</h2><p>{words}</p>{figures}</section>" if found else ""
 
 
-def _row(names, reports, name):
-    about = goals.meaning(name)
-    cells = ""
+def _row(reports, name):
+    """Return what the table shows of a metric."""
+    about, cells = goals.meaning(name), []
     for report in reports:
         found, word = report["metrics"].get(name), report_word(report, name)
-        value = page.number(found["value"] if found else None)
-        cells += f'<td class="number {word}">{value} {page.MARKS.get(word, "")}</td>'
-    return (
-        f'<tr><th scope="row">{html.escape(about.title)}<br><small>{html.escape(about.words)}</small></th>{cells}</tr>'
-    )
+        cells.append({"value": found["value"] if found else None, "word": word, "mark": MARKS.get(word, "")})
+    return {"title": about.title, "words": about.words, "cells": cells}

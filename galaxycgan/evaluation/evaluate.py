@@ -20,6 +20,7 @@ metrics.json, schema version 2::
 Names of metrics and what they mean: `galaxycgan.evaluation.metrics.goals`. Numbers that are unknown are null.
 """
 
+import functools
 import time
 from pathlib import Path
 
@@ -36,8 +37,7 @@ from galaxycgan.evaluation.metrics.judge import Galaxies, Sets, judge
 from galaxycgan.evaluation.metrics.label_response import FEW_LATENTS, LATENTS, responses, summary
 from galaxycgan.evaluation.metrics.resampling import DRAWS, FEW_DRAWS, record
 from galaxycgan.evaluation.metrics.synthetic_training import train_on_synthetic_test_on_real
-from galaxycgan.evaluation.reports import evaluation_report as page
-from galaxycgan.evaluation.reports import pictures
+from galaxycgan.evaluation.reports import evaluation_report, pictures
 from galaxycgan.evaluation.subject import CatalogSubject, GeneratorSubject
 from galaxycgan.files.atomic import make_directory, read_json, read_records, sha256_file, write_json
 from galaxycgan.images.bands import reference_band
@@ -45,6 +45,7 @@ from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.release import METRICS, WEIGHTS
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.resources import gan_directory
+from galaxycgan.resume import Decision, Found, existing_result
 
 SCHEMA, SCHEMA_VERSION = "galaxycgan-evaluation", 2
 METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
@@ -86,7 +87,8 @@ def evaluate(config, context):
             request |= {"target": config.target}
             nothing = np.zeros((1, len(subject.columns)))
             matches_target(config.target, subject.columns, nothing, subject.conditioning.flags)
-        if _is_done(out, request, config, context):
+        read = functools.partial(_found, out / METRICS_FILE)
+        if existing_result(out, request, read, overwrite=config.overwrite, context=context) is Decision.MADE:
             return
         make_directory(out)
         evaluation = Evaluation(config, context, subject, store, threads)
@@ -96,7 +98,7 @@ def evaluate(config, context):
         report |= evaluation.report()
         if not config.quick:
             shown = evaluation.draw(out)
-            page.write(out / REPORT_FILE, report, shown)
+            evaluation_report.write(out / REPORT_FILE, report, shown)
     write_json(out / METRICS_FILE, report)
     _say(context, report, out)
 
@@ -122,14 +124,9 @@ def _place(config, subject):
     return (subject.path.parent if config.synthetic else Path(config.gan)) / "evaluation"
 
 
-def _is_done(out, request, config, context):
-    """Return whether this evaluation is there already; refuse to replace another one."""
-    if not (out / METRICS_FILE).exists() or config.overwrite:
-        return False
-    if read_json(out / METRICS_FILE).get("request") != request:
-        raise UserError(f"{out}: holds another evaluation; choose another --out, or --overwrite")
-    context.say(f"{out}: is done; --overwrite evaluates again")
-    return True
+def _found(path):
+    """Return the evaluation that is there, with its request."""
+    return Found(read_json(path).get("request")) if path.exists() else None
 
 
 class Evaluation:
@@ -271,7 +268,7 @@ class Evaluation:
         return {"target": target} | found
 
     def draw(self, out):
-        """Write the pictures; return them as `page.write` takes them."""
+        """Write the pictures; return them as `evaluation_report.write` takes them."""
         records = None
         if self.subject.painter and (self.subject.painter.run / METRICS).exists():
             records = read_records(self.subject.painter.run / METRICS)

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from galaxycgan.errors import UserError
+from galaxycgan.files.streaming import BLOCK_BYTES
 
-CHUNK_BYTES = 8 << 20
 #: What a lock says where a filesystem has none (Lustre without -o flock): then there is none to be had.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
@@ -187,7 +187,7 @@ def sha256_file(path):
     """Return the hex SHA-256 of a file's bytes."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(BLOCK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
 

@@ -3,6 +3,8 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+#: Bytes that are read, hashed or converted at a time: enough for the speed of the disk, little memory.
+BLOCK_BYTES = 8 << 20
 #: So much is written before the disk is told to take it: the last flush then has no more than this to wait for.
 FLUSH_BYTES = 64 << 20
 _END = object()

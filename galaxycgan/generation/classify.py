@@ -1,5 +1,6 @@
 """The stage classify: a trained classifier and a store in, a FITS table with a probability for each galaxy out."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from galaxycgan.catalogs.formats.suffixes import check_suffix
 from galaxycgan.catalogs.store.noise_recipe import has_noise
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.catalogs.store.training_subset import TEST, TRAIN, VALIDATION
-from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import atomic_path, sha256_file
 from galaxycgan.models.device import choose_device, set_threads
 from galaxycgan.models.release import check_images
+from galaxycgan.resume import Decision, Found, existing_result
 from galaxycgan.training.classifier_model import MODEL, load_classifier, probabilities
 
 CHUNK = 4096
@@ -40,11 +41,9 @@ def classify(config, context):
     network, state = load_classifier(config.model, device)
     model_sha256 = sha256_file(Path(config.model) / MODEL)
     with GalaxyStore(find_store(config.store)) as store:
-        if out.exists() and not config.overwrite:
-            if _is_same(out, model_sha256, store.fingerprint):
-                context.say(f"{out}: is done; --overwrite makes it again")
-                return
-            raise UserError(f"{out}: holds something else; choose another --out, or --overwrite")
+        request, read = {"model": model_sha256, "store": store.fingerprint}, functools.partial(_found, out)
+        if existing_result(out, request, read, overwrite=config.overwrite, context=context) is Decision.MADE:
+            return
         check_images(config.model, state, state["size"], store)
         if not has_noise(store.provenance.get("request") or {}):
             context.say(f"warning: {store.path}: its images hold no noise, as those that were learned from do")
@@ -70,13 +69,15 @@ def classify(config, context):
     )
 
 
-def _is_same(path, model_sha256, fingerprint):
-    """Return whether a file is the result of this model on this store."""
+def _found(path):
+    """Return the file that is there, with the model and the store that it was made from where it says so."""
+    if not path.exists():
+        return None
     try:
         header = fits.getheader(path, "CLASSIFIED")
     except (OSError, KeyError):
-        return False
-    return (header.get("MODELSHA"), header.get("STORESHA")) == (model_sha256, fingerprint)
+        return Found(None)
+    return Found({"model": header.get("MODELSHA"), "store": header.get("STORESHA")})
 
 
 def _table(store, probability, state, model_sha256, created):

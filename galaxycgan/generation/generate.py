@@ -13,6 +13,7 @@ from galaxycgan.generation.names import CATALOG, FITS
 from galaxycgan.generation.request import Request
 from galaxycgan.generation.shards import Shards, write_catalog, write_example
 from galaxycgan.models.device import set_threads
+from galaxycgan.resume import Decision, Found, existing_result
 
 
 def output_directory(config):
@@ -39,7 +40,7 @@ def generate(config, context):
     workers = set_threads(config.threads)
     request, out = Request(config), output_directory(config)
     shards = Shards(out, request, config.shards)
-    if _is_done(out, request, config, context):
+    if _is_made(out, request, config, context):
         return
     for note in request.population.about.get("notes", ()):
         context.say(f"{request.recipe.name}: {note}")
@@ -55,7 +56,7 @@ def generate(config, context):
         created = context.created
     with hold_directory(out, "makes a catalog"):
         # Another one may have come first: the FITS file would hold its table and our pixels.
-        if _is_done(out, request, config, context):
+        if _is_made(out, request, config, context):
             return
         with _fits_ahead(out, request, created, config) as ahead:
             if config.shards > 1:
@@ -99,20 +100,20 @@ def _fits_ahead(out, request, created, config):
     return pixels_ahead(out / FITS, lambda path: write_example(path, request, created), request.n)
 
 
-def _is_done(out, request, config, context):
+def _is_made(out, request, config, context):
     """Return whether the catalog is there already; refuse to replace another one."""
-    catalog = out / CATALOG
-    if not catalog.exists() or config.overwrite:
+
+    def read():
+        if not (out / CATALOG).exists():
+            return None
+        with GalaxyStore(out / CATALOG) as store:
+            return Found(store.provenance.get("request"))
+
+    decision = existing_result(out / CATALOG, request.described_like, read, overwrite=config.overwrite, context=context)
+    if decision is Decision.FRESH:
         return False
-    with GalaxyStore(catalog) as store:
-        same = request.is_same(store.provenance.get("request"))
-    if not same:
-        raise UserError(
-            f"{catalog}: was made from another recipe, seed or generator; choose another --out, or --overwrite"
-        )
     # Whole in itself, but perhaps of an earlier catalog: a crash may have come between the two files.
     _write_fits(out, config, overwrite="others")
-    context.say(f"{out}: is done; --overwrite makes it again")
     return True
 
 

@@ -16,6 +16,7 @@ from galaxycgan.errors import UserError, first_few
 from galaxycgan.generation.frame import Frame, aperture_sum, place
 from galaxycgan.generation.truth import write_truth
 from galaxycgan.randomness import make_rng
+from galaxycgan.resume import refuse_existing
 
 #: Pixels at a stamp's border: their median is subtracted, and over them the light fades to nothing.
 BORDER = 4
@@ -76,8 +77,7 @@ def _outputs(config):
     for path in (out, truth):
         if path.exists() and frame.exists() and path.samefile(frame):
             raise UserError(f"{path}: --out is the frame itself; give another name")
-        if path.exists() and not config.overwrite:
-            raise UserError(f"{path}: is there already; give another --out, or --overwrite")
+        refuse_existing(path, config.overwrite)
     return out, truth
 
 

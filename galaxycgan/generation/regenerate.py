@@ -22,6 +22,7 @@ from galaxycgan.models.device import choose_device, repeatable, set_threads
 from galaxycgan.models.painter import BLOCK, Painter
 from galaxycgan.models.release import WEIGHTS
 from galaxycgan.populations.recipes import noise_sigma
+from galaxycgan.resume import refuse_existing
 
 #: Of the brightest pixel: what another processor or version of torch may change.
 TOLERANCE = 1e-3
@@ -64,8 +65,7 @@ def regenerate(config, context):
         raise UserError(f"--id {config.id}: must be at least 0")
     out = Path(config.out or f"galaxy-{config.id}.fits")
     check_suffix(out)
-    if out.exists() and not config.overwrite:
-        raise UserError(f"{out}: is there already; give another --out, or --overwrite")
+    refuse_existing(out, config.overwrite)
     row = read_row(Path(config.catalog), config.id)
     request = _request(config.catalog, row.made)
     set_threads(config.threads)

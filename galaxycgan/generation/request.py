@@ -1,4 +1,4 @@
-"""A request for a synthetic catalog: recipe, generator and population put together and checked. Writes nothing."""
+"""A request for a synthetic catalog: recipe, generator and population put together and checked."""
 
 import functools
 import hashlib
@@ -90,15 +90,16 @@ class Request:
         """Return what distinguishes requests, whatever machine makes them: hexadecimal digits."""
         return hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:16]
 
-    def is_same(self, noted):
-        """Return whether `described`, noted earlier and perhaps on another machine, is of this request.
+    def described_like(self, noted):
+        """Return `described`, in the precision of one that was noted earlier, perhaps on another machine.
 
-        A precision that was left to the machine becomes the noted one's: all of a catalog is of one precision.
+        A precision that was left to the machine becomes the noted one's where all else is the same: all of a catalog is
+        of one precision.
         """
-        precision = (noted or {}).get("precision")
+        precision = noted.get("precision")
         if self.left_to_machine and precision in PRECISIONS and noted == self.described | {"precision": precision}:
             self.painter.precision = precision
-        return noted == self.described
+        return self.described
 
     @property
     def described(self):

@@ -1,6 +1,7 @@
 """Catalogs in parts: shards that any number of jobs make, and the merge that takes whole ones of one request only."""
 
 import contextlib
+import functools
 import os
 import socket
 
@@ -15,6 +16,7 @@ from galaxycgan.generation.blocks import make_blocks
 from galaxycgan.generation.catalog_writer import TABLE, CatalogWriter
 from galaxycgan.generation.names import CATALOG, SHARD_FILES, SHARDS, shard_path
 from galaxycgan.models.painter import BLOCK
+from galaxycgan.resume import Decision, Found, existing_result, look
 
 #: One file for each request that shards were made of: jobs of one that replace another's don't meet in a file.
 REQUEST = "request-{}.json"
@@ -65,17 +67,13 @@ class Shards:
         make_directory(self.folder)
         path = self.folder / REQUEST.format(self.request.name)
         for other in set(self.folder.glob(REQUEST.format("*"))) - {path}:
-            if not overwrite:
-                raise UserError(
-                    f"{self.folder}: holds shards of another recipe, seed or generator; another --out, or --overwrite"
-                )
+            read = functools.partial(_noted, other)
+            existing_result(self.folder, self.request.described_like, read, overwrite=overwrite)
             other.unlink(missing_ok=True)  # jobs that start together all try
         _write_first(path, {"request": self.request.described, "created": context.created})
-        noted = read_json(path)
-        if not self.request.is_same(noted.get("request")):
-            there = noted["request"]["precision"]
-            raise UserError(f"{self.folder}: holds shards in {there}; choose the same --precision, or another --out")
-        return noted["created"]
+        read, ways = functools.partial(_noted, path), "give the same --precision, or another --out"
+        existing_result(self.folder, self.request.described_like, read, ways=ways)
+        return read_json(path)["created"]
 
     def make(self, k, workers, created, context):
         """Make shard k, unless it is there, whole and of this request.
@@ -89,30 +87,31 @@ class Shards:
             Time of the request.
         context : galaxycgan.context.Context
         """
-        path, first, stop = self.path(k), self.borders[k], self.borders[k + 1]
-        if path.exists():
-            trouble = self._trouble(k, created)
-            if not trouble:
-                context.say(f"{path}: is done")
-                return
-            context.say(f"{path}: {trouble}: made again")
-        write_catalog(path, self.request, first, stop, workers, created, context, {"shard": [k, self.count]})
+        path, read = self.path(k), functools.partial(self._found, k)
+        if existing_result(path, self._asked(k, created), read, replace=True, context=context) is Decision.MADE:
+            return
+        about = {"shard": [k, self.count]}
+        write_catalog(path, self.request, *self.borders[k : k + 2], workers, created, context, about)
+
+    def _asked(self, k, created):
+        """Return what a shard must be, as `_found` describes it."""
+        first, stop = self.borders[k], self.borders[k + 1]
+        galaxies = {"galaxies": stop - first, "first galaxy": first, "last galaxy": stop - 1}
+        return {"request": self.request.described, "shard": [k, self.count], "requested": created} | galaxies
+
+    def _found(self, k):
+        """Return the shard that is there; its pixels are not read."""
+        if not self.path(k).exists():
+            return None
+        with GalaxyStore(self.path(k)) as store:
+            made = {name: store.provenance.get(name) for name in ("request", "shard")}
+            made |= {"requested": store.created, "galaxies": store.n}
+            return Found(made | {"first galaxy": int(store.ids[0]), "last galaxy": int(store.ids[-1])})
 
     def _trouble(self, k, created):
-        """Say what is wrong with a shard, '' where nothing is; its pixels are not read."""
-        first, stop = self.borders[k], self.borders[k + 1]
-        try:
-            with GalaxyStore(self.path(k)) as store:
-                made = store.provenance
-                if made.get("request") != self.request.described or made.get("shard") != [k, self.count]:
-                    return "is a shard of another catalog"
-                if store.created != created:
-                    return f"was made for a request of {store.created}, the others for one of {created}"
-                if store.n != stop - first or store.ids[0] != first or store.ids[-1] != stop - 1:
-                    return f"does not hold the galaxies {first} to {stop - 1}"
-        except UserError as error:
-            return str(error).removeprefix(f"{self.path(k)}: ")
-        return ""
+        """Say what is wrong with a shard, '' where nothing is."""
+        words = look(self.path(k), self._asked(k, created), functools.partial(self._found, k))[1]
+        return words.removeprefix(f"{self.folder}/")
 
     def check(self, created):
         """Refuse to merge where a shard is missing, damaged or of another catalog; the message names each."""
@@ -125,7 +124,7 @@ class Shards:
                 " with the same command and --shard NUMBER instead of --merge"
                 + (f"; there are some of --shards {' and '.join(there)}" if there else "")
             )
-        bad = [f"{self.path(k).name}: {why}" for k in range(self.count) if (why := self._trouble(k, created))]
+        bad = [words for k in range(self.count) if (words := self._trouble(k, created))]
         if bad:
             raise UserError(f"{self.folder}: can't be merged: {'; '.join(bad)}; remove it and make it again")
 
@@ -221,6 +220,11 @@ def _copy(store, names, writer, context, progress):
         damaged += table_problems(store, file)
     if damaged:
         raise UserError(f"{store.path}: damaged shard ({'; '.join(damaged)}); remove it and make it again")
+
+
+def _noted(path):
+    """Return the request that shards are made for, as a result that is not finished."""
+    return Found(read_json(path).get("request"), finished=False)
 
 
 def _write_first(path, value):

@@ -7,6 +7,7 @@ table with its repeated matches, and the files. Galaxies of a real table come fr
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import math
 import multiprocessing
 import os
@@ -23,6 +24,7 @@ from galaxycgan.mock.render import PATCHES, Renderer, draw_pool, render_in_worke
 from galaxycgan.mock.table import complete, read_galaxies
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.randomness import make_rng
+from galaxycgan.resume import Decision, Found, existing_result
 
 IDS, IMAGES, TABLE, TRUTH = "HSC_ids.npy", "images.small.npy", "2018_02_23-all_objects.csv", "truth.csv"
 #: The options of the command; written last, so that its presence says that the survey is complete.
@@ -60,8 +62,8 @@ def make_survey(config, context):
     options = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "workers", "overwrite")}
     if config.table:
         options["table"] += f" (sha256 {sha256_file(config.table)})"
-    if _already_made(out, options, config.overwrite):
-        context.say(f"{out}: this survey is there already, nothing to do")
+    read = functools.partial(_found, out)
+    if existing_result(out, options, read, overwrite=config.overwrite, context=context) is Decision.MADE:
         return
 
     objects = draw_objects(config, galaxies)
@@ -89,19 +91,17 @@ def _check_options(config):
     return bands
 
 
-def _already_made(out, options, overwrite):
-    """Return whether `out` holds the survey of these options; raise `UserError` where something else is in the way."""
+def _found(out):
+    """Return the survey that is there, with the options that it was made by; None where none of its files is."""
     there = [name for name in (IDS, IMAGES, TABLE, TRUTH) if (out / name).exists()]
-    if overwrite or not there:
-        return False
+    if not there:
+        return None
     made = read_json(out / OPTIONS).get("options") if (out / OPTIONS).exists() else None
-    if made == options and len(there) == 4:
-        return True
-    what = "it is not of a finished mock survey"
-    if made is not None:
-        different = [f"--{k} {made.get(k)}" for k, v in options.items() if made.get(k) != v]
-        what = f"it is of a mock survey with {' '.join(different) or 'files missing'}"
-    raise UserError(f"{out / there[0]}: exists and {what}; choose another --out, or replace it with --overwrite")
+    if made is None:
+        raise UserError(f"{out / there[0]}: is there already and not of a finished mock survey")
+    if missing := [name for name in (IDS, IMAGES, TABLE, TRUTH) if name not in there]:
+        raise UserError(f"{out}: holds a mock survey whose {missing[0]} is missing")
+    return Found(made)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 
 from galaxycgan.models.averaging import move_average
-from galaxycgan.models.blocks import arcsinh
-from galaxycgan.models.compiled import compile_network, input_gradients, weight_gradients
 from galaxycgan.models.device import autocast
 from galaxycgan.models.discriminator import Discriminator
 from galaxycgan.models.generator import Generator
@@ -111,28 +109,6 @@ class Trainer:
             network.brightest.copy_(torch.asinh(flux.amax((0, 2, 3)))[:, None, None] + HEADROOM)
         self.critic.standardise_on(flux)
         self.response.learn(flux, conditions, numeric)
-
-    def compile(self, backend="inductor"):
-        """Have torch.compile fuse the operations of generator and critic; see `compile_network`."""
-        latent, white = self.random_inputs()
-        conditions = torch.randn(len(latent), self.generator.shape.n_conditions, device=self.device)
-        with torch.no_grad(), autocast(self.device, self.dtype):
-            seen = self.critic.observe(self.generator.observe(*self.generator(latent, conditions), white))
-        some = len(latent) // GALAXIES_PER_LABEL
-
-        # As the loss does, these look at bright and faint pixels alike.
-        def paints(call):
-            flux, _, surroundings = call(latent, conditions, return_surroundings=True)
-            return (arcsinh(flux) + arcsinh(surroundings)).square().mean()
-
-        def judges(call, images=seen):
-            return call(*images, conditions[: len(images[0])]).square().mean()
-
-        with self._cast():
-            compile_network(self.generator, [weight_gradients(self.generator, paints)], backend)
-            # For its own step it sees real and generated galaxies; for the generator's, these alone.
-            first = input_gradients(self.critic, [part[:some] for part in seen], judges)
-            compile_network(self.critic, [weight_gradients(self.critic, judges), first], backend)
 
     @property
     def photometer(self):
@@ -239,9 +215,8 @@ class Trainer:
         # The real scores are those of before the critic's step: as good to compare with, and a pass less.
         further, scatter = gan_losses.scatter_objective(measured, both_measured)
         if column >= 0:
-            # Another size of batch than torch.compile knows: the network as written.
             further = further + gan_losses.label_response_penalty(
-                self.generator.forward, self.response, latent[:n], conditions, noiseless[:n], column, self._cast
+                self.generator, self.response, latent[:n], conditions, noiseless[:n], column, self._cast
             )
         return report | scatter | self._generator_step(fake, real_scores, seen_labels, further)
 
@@ -257,9 +232,8 @@ class Trainer:
         return self._normals("critics", width), torch.tensor(shift, device=self.device)
 
     def _critic_step(self, real, fake, conditions, penalise):
-        # torch.compile has no second derivatives, which the penalty needs: forward is the network as written.
-        critic, gamma = (self.critic.forward, self.settings.gamma) if penalise else (self.critic, None)
-        loss, real_scores, report = gan_losses.critic_objective(critic, real, fake, conditions, gamma, self._cast)
+        gamma = self.settings.gamma if penalise else None
+        loss, real_scores, report = gan_losses.critic_objective(self.critic, real, fake, conditions, gamma, self._cast)
         self._descend(self.critic_optimiser, self.critic, loss)
         return report, real_scores
 

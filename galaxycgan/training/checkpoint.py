@@ -22,4 +22,4 @@ def load_checkpoint(path):
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); use --overwrite") from None
+        raise UserError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from None

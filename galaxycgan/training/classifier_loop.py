@@ -28,6 +28,7 @@ from galaxycgan.models.classifier_learning import class_weight, learn_epoch, log
 from galaxycgan.models.conditioning import evenly_spaced
 from galaxycgan.models.device import choose_precision, precision_name
 from galaxycgan.randomness import make_rng
+from galaxycgan.resume import Decision, Found, existing_result
 from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
 from galaxycgan.training.dataset import JoinedImages
 from galaxycgan.training.names import CHECKPOINT
@@ -113,22 +114,26 @@ class ClassifierTrainer:
         done = len(self.history)
         return done >= self.epochs or (done > 0 and done - 1 - self.best_epoch >= self.patience)
 
-    def resume(self, run):
-        """Resume from the run's checkpoint, if any; return whether there is one."""
-        path = run / CHECKPOINT
-        if not path.exists():
-            return False
-        state = load_checkpoint(path)
-        for name, value in self.identity.items():
-            if state.get("identity", {}).get(name) != value:
-                raise UserError(f"{run}: was trained with another {name}; choose another --run, or --overwrite")
+    def resume(self, run, context):
+        """Resume from the run's checkpoint, if any."""
+        state = {}
+
+        def read():
+            if not (run / CHECKPOINT).exists():
+                return None
+            state.update(load_checkpoint(run / CHECKPOINT))
+            made = state.get("identity", {})
+            made = {name: made.get(name) for name in self.identity}
+            return Found(made, finished=False, progress=f"epoch {len(state['history'])}")
+
+        if existing_result(run, self.identity, read, option="run", context=context) is Decision.FRESH:
+            return
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.history, self.best = state["history"], state["best"]
         # Of the machine on which the run began; checkpoints of an earlier version don't say.
         self.dtype = getattr(torch, state["precision"]) if "precision" in state else self.dtype
-        return True
 
     def save(self, run):
         """Write the checkpoint."""

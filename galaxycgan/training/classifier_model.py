@@ -44,7 +44,10 @@ def load_classifier(run, device):
         raise UserError(
             f"{run}: holds no trained classifier ({MODEL}); train one: galaxycgan train_classifier --run {run}"
         )
-    state = load_checkpoint(path)
+    try:
+        state = load_checkpoint(path)
+    except UserError as error:
+        raise UserError(f"{error}; train again") from None
     try:
         network = Classifier(state["preset"], len(state["bands"]), state["size"])
         network.load_state_dict(state["network"])

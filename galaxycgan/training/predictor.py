@@ -48,10 +48,6 @@ class PredictorTrainer:
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=rate, betas=BETAS)
         self.images = 0
 
-    def compile(self):
-        """As `adversarial.Trainer.compile`: not for networks that are there to compare with."""
-        raise UserError("--compile is for --objective relativistic")
-
     @property
     def averaged(self):
         """The generator as it is: nothing is averaged."""

@@ -32,6 +32,7 @@ from galaxycgan.evaluation.classifiers.scores import scores
 from galaxycgan.evaluation.reports.study_report import PLOT, REPORT, TABLE, text_table, write_report
 from galaxycgan.files.atomic import make_directory, read_json, write_json, write_text
 from galaxycgan.provenance import tool_stamp
+from galaxycgan.resume import Decision, Found, existing_result
 from galaxycgan.training.classifier_data import check_splits, check_survey, check_target
 from galaxycgan.training.gan_data import training_labels
 from galaxycgan.training.train_classifier import PREDICTIONS, train_classifier
@@ -95,10 +96,10 @@ def study(config, context):
         _check_galaxies(config, store, test, own, arms)
     _open(run, request, own, config)
     for element in own:
-        if not _is_done(element, run, arms, request):
+        if not _is_made(element, run, arms, request):
             context.check()
             _do(element, run, arms, request, config, context)
-    left = [element for element in elements if not _is_done(element, run, arms, request)]
+    left = [element for element in elements if not _is_made(element, run, arms, request)]
     if left:
         context.say(f"{run}: {len(elements) - len(left)} of {len(elements)} elements done; the table comes last")
         return
@@ -156,21 +157,26 @@ def _open(run, request, own, config):
             shutil.rmtree(element.place(run), ignore_errors=True)
         for name in (RESULT, PLOT, REPORT, TABLE):
             (run / name).unlink(missing_ok=True)
-    elif path.exists():
+
+    def read():
+        if not path.exists():
+            return None
         earlier = read_json(path)
-        for name, value in request.items():
-            if earlier.get(name) != value:
-                raise UserError(f"{run}: holds a study with another {name}; choose another --run, or --overwrite")
+        return Found({name: earlier.get(name) for name in request}, finished=False)
+
+    existing_result(run, request, read, option="run", overwrite=config.overwrite)
     make_directory(run)
     write_json(path, request)
 
 
-def _is_done(element, run, arms, request):
+def _is_made(element, run, arms, request):
     """Return whether all of an element's classifiers are there, and of this study."""
     place, names = element.place(run), {arm.name for arm in arms}
-    done = read_json(place / DONE) if (place / DONE).exists() else {}
-    there = done.get("request") == request and set(done["arms"]) >= names
-    return there and all((place / name / PREDICTIONS).exists() for name in names)
+    done, found = read_json(place / DONE) if (place / DONE).exists() else {}, None
+    if done and all((place / name / PREDICTIONS).exists() for name in names):
+        found = Found({"study": done.get("request"), "arms": sorted(names.intersection(done.get("arms", ())))})
+    asked = {"study": request, "arms": sorted(names)}
+    return existing_result(place, asked, lambda: found, replace=True) is Decision.MADE
 
 
 def _do(element, run, arms, request, config, context):

@@ -22,7 +22,6 @@ import torch
 
 from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.catalogs.store.training_subset import NO_FOLD, check_portion, use_portion
-from galaxycgan.errors import UserError
 from galaxycgan.evaluation.classifiers.scores import choose_threshold, scores
 from galaxycgan.evaluation.reports.classifier_report import PICTURES, REPORT, write_report
 from galaxycgan.files.atomic import atomic_path, hold_directory, read_json, sha256_file, write_json
@@ -32,6 +31,7 @@ from galaxycgan.models.device import choose_device, reuse_memory, set_threads
 from galaxycgan.models.release import WEIGHTS
 from galaxycgan.provenance import tool_stamp
 from galaxycgan.resources import gan_directory
+from galaxycgan.resume import Decision, Found, differences, existing_result
 from galaxycgan.training.classifier_data import NAMES, SyntheticImages, read_splits, read_survey
 from galaxycgan.training.classifier_loop import RECIPE, ClassifierTrainer, for_scales
 from galaxycgan.training.classifier_model import MODEL, probabilities, save_classifier
@@ -73,14 +73,14 @@ def train_classifier(config, context):
         use_portion(store, config)
         survey = stack.enter_context(GalaxyStore(config.test)) if config.test else None
         request = _request(config, store, survey)
-        if _is_done(run, request, config, context):
+        if _existing(run, request, config, context) is Decision.MADE:
             return
         job = _Job(config, context, store, survey, device, request)
         stack.enter_context(hold_directory(run, "trains"))
         if config.overwrite:
             for name in (CHECKPOINT, MODEL, METRICS, PREDICTIONS, REPORT, *PICTURES):
                 (run / name).unlink(missing_ok=True)
-        job.resume(run)
+        job.trainer.resume(run, context)
         if config.gan and "gan" not in config.augment:
             context.say(f"warning: --gan {config.gan}: --augment {config.augment} shows none of its galaxies")
         context.say(f"{job.words()}; {device.type}, {threads} threads")
@@ -108,22 +108,25 @@ def _request(config, store, survey):
     return request | {"test": survey.fingerprint if survey else ""}
 
 
-def _is_done(run, request, config, context):
-    """Return whether these results are there already."""
-    if config.overwrite or not (run / METRICS).exists():
-        return False
-    found = read_json(run / METRICS)
-    if found.get("request") != request:
-        if not (run / CHECKPOINT).exists():  # which would say what differs
-            raise UserError(
-                f"{run}: holds a finished classifier of other options or data, without its checkpoint; choose another"
-                " --run, or --overwrite"
-            )
-        return False
-    if not all((run / name).exists() for name in (MODEL, PREDICTIONS, REPORT)):
-        return False
-    context.say(f"{run}: is finished ({found['epochs']} epochs); --overwrite starts again")
-    return True
+def _existing(run, request, config, context):
+    """Decide what happens where a classifier may be there already; see `galaxycgan.resume`.
+
+    Where the results are missing or not of this request, the checkpoint decides later (`ClassifierTrainer.resume`).
+    """
+
+    def read():
+        if not (run / METRICS).exists():
+            return None
+        found = read_json(run / METRICS)
+        if differences(found.get("request") or {}, request):
+            left_to_checkpoint = (run / CHECKPOINT).exists()
+        else:
+            left_to_checkpoint = not all((run / name).exists() for name in (MODEL, PREDICTIONS, REPORT))
+        if left_to_checkpoint:
+            return None
+        return Found(found.get("request"), progress=f"{found['epochs']} epochs")
+
+    return existing_result(run, request, read, option="run", overwrite=config.overwrite, context=context)
 
 
 class _Job:
@@ -153,11 +156,6 @@ class _Job:
             arguments = self.store, self.splits[0], self.unit_njy, config.synthetic_filter, self.context.check
             synthetic.filter_by(*arguments)
         return synthetic
-
-    def resume(self, run):
-        """Resume where the run stands."""
-        if self.trainer.resume(run):
-            self.context.say(f"{run}: going on at epoch {len(self.trainer.history)}")
 
     def words(self):
         """Say what it learns from."""

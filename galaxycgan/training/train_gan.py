@@ -25,6 +25,7 @@ from galaxycgan.models.device import (
 from galaxycgan.models.generator import LAYOUT
 from galaxycgan.models.release import CARD, METRICS, NETWORKS, TRAINED_ON, WEIGHTS, save_generator
 from galaxycgan.provenance import tool_stamp
+from galaxycgan.resume import Decision, Found, existing_result
 from galaxycgan.training.adversarial import Settings, Trainer
 from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.critic_disturbance import strength
@@ -49,7 +50,6 @@ RECIPES = {"relativistic": 4, "predictor": 2}
 #: Options that change the result: the same in a run and its resumption.
 IDENTITY = (
     "labels", "objective", "preset", "images", "batch", "lr", "gamma", "fraction", "draw", "fold", "folds", "seed",
-    "compile",
 )  # fmt: skip
 
 
@@ -68,53 +68,58 @@ def _identity(config, store, conditioning, shape, device, dtype):
 
 
 def _open_run(config, identity, conditioning, context, team):
-    """Return the run directory, and the state to resume from or None; `identity` becomes that of the state."""
+    """Return what to do in the run directory, and the state to resume from or None.
+
+    `identity` becomes that of the state.
+    """
     run = make_directory(config.run)
-    checkpoint = run / CHECKPOINT
-    if not config.overwrite and not checkpoint.exists():
-        if (run / CARD).exists():
-            raise UserError(
-                f"{run}: holds a trained generator without its checkpoint; choose another --run, or --overwrite"
-            )
-        ours = (run / CONFIG).exists() and "store_fingerprint" in read_json(run / CONFIG)
-        if not ours and (strange := [name for name in (CONFIG, METRICS) if (run / name).exists()]):
-            raise UserError(
-                f"{run}: holds a {strange[0]} that is not of a training; choose another --run, or --overwrite"
-            )
-    # The first process decides for all, and removes: others may look before or after it, and find something else.
+    checkpoint, state = run / CHECKPOINT, {}
+    # The first process decides for all: others may see the directory a moment earlier or later.
     fresh = bool(team.largest(float(team.is_main and (config.overwrite or not checkpoint.exists())))[0])
-    if fresh:
+
+    def read():
+        if fresh:
+            _refuse_without_checkpoint(run)
+            return None
+        state.update(load_checkpoint(checkpoint))
+        done = _is_finished(run, state)
+        made = {"recipe": 1} | state["identity"]
+        images = f"{state['trainer']['images']:,}"
+        progress = f"{images} images" if done else f"image {images} of {config.images:,}"
+        return Found({name: made.get(name) for name in identity}, done, progress)
+
+    def like(made):
+        if config.precision == "auto" or _is_finished(run, state):
+            # Left to the machine, which may be another one than the run began on.
+            identity["precision"] = made["precision"] or identity["precision"]
+        if _is_finished(run, state):
+            identity["device"] = made["device"] or identity["device"]
+            identity["recipe"] = made["recipe"]
+        if made["conditioning"]:
+            identity["conditioning"] = conditioning.as_noted(made["conditioning"]).to_dict()
+        return identity
+
+    decision = existing_result(run, like, read, option="run", overwrite=config.overwrite, context=context)
+    if decision is Decision.FRESH:
         for name in (CHECKPOINT, METRICS, CARD, WEIGHTS) if team.is_main else ():
             (run / name).unlink(missing_ok=True)
         team.wait()
-        return run, None
-    state = load_checkpoint(checkpoint)
-    theirs = {"recipe": 1} | state["identity"]
-    done = state["finished"] and (run / CARD).exists()
-    if config.precision == "auto" or done:  # left to the machine: it may be another one than the run began on
-        identity["precision"] = theirs.get("precision", identity["precision"])
-    if done:
-        identity["device"] = theirs.get("device", identity["device"])
-        identity["recipe"] = theirs["recipe"]
-    if "conditioning" in theirs:
-        identity["conditioning"] = conditioning.as_noted(theirs["conditioning"]).to_dict()
-    for name, value in identity.items():
-        if theirs.get(name) != value:
-            raise UserError(
-                f"{run}: was trained with another {name} ({_differs(theirs.get(name), value)}); choose another --run,"
-                " or --overwrite"
-            )
+        return decision, None
     keep_records(run / METRICS, "images", state["trainer"]["images"])
-    context.say(f"{run}: going on at image {state['trainer']['images']:,} of {config.images:,}")
-    return run, state
+    return decision, state
 
 
-def _differs(there, asked):
-    """Return two values in words, of dicts what differs."""
-    if isinstance(there, dict):
-        names = [name for name in asked if there.get(name) != asked[name]]
-        there, asked = ({name: each.get(name) for name in names} for each in (there, asked))
-    return f"{there} there, {asked} asked"
+def _is_finished(run, state):
+    return state["finished"] and (run / CARD).exists()
+
+
+def _refuse_without_checkpoint(run):
+    """Raise `UserError` where a directory without a checkpoint holds files that a new run would replace."""
+    if (run / CARD).exists():
+        raise UserError(f"{run}: holds a trained generator without its checkpoint")
+    ours = (run / CONFIG).exists() and "store_fingerprint" in read_json(run / CONFIG)
+    if not ours and (strange := [name for name in (CONFIG, METRICS) if (run / name).exists()]):
+        raise UserError(f"{run}: holds a {strange[0]} that is not of a training")
 
 
 def _with_defaults(config):
@@ -164,11 +169,11 @@ def train_gan(config, context):
             check_images(store, rows)
         if team.is_main:
             held.enter_context(hold_directory(config.run, "trains"))
-        run, state = _open_run(config, identity, conditioning, context, team)
-        conditioning = conditioning.as_noted(identity["conditioning"])
-        if state and state["finished"] and (run / CARD).exists():
-            context.say(f"{run}: is finished ({state['trainer']['images']:,} images); --overwrite starts again")
+        run = Path(config.run)
+        decision, state = _open_run(config, identity, conditioning, context, team)
+        if decision is Decision.MADE:
             return
+        conditioning = conditioning.as_noted(identity["conditioning"])
         if identity["precision"] != precision_name(dtype):
             dtype, reason = getattr(torch, identity["precision"]), "as its checkpoint"
         settings = Settings(config.batch, config.lr, config.gamma, config.seed, strength(len(rows)))
@@ -191,8 +196,6 @@ def train_gan(config, context):
         images = _prepare(trainer, store, rows, conditions, conditioning.numeric, state)
         if state:
             trainer.restore(state["trainer"])
-        if config.compile:
-            trainer.compile()
         look = ValidationTicks.of(store, conditioning, trainer, run) if team.is_main else None
         loop = Loop(trainer, images, conditions, run, identity, config, state, look)
         loop.run(context)

@@ -237,6 +237,29 @@ def test_without_a_column_selected_all_rows_may_be_kept(survey_files):
     assert store.column("labelled").sum() == 59
 
 
+@pytest.mark.parametrize(
+    ("rule", "missing", "advised"),
+    [
+        ("nearest", ["sep"], "massive or first"),
+        ("massive", ["log_mass"], "nearest or first"),
+        ("nearest", ["sep", "log_mass"], "first"),
+        ("massive", ["sep", "log_mass"], "first"),
+        ("error", [], "nearest or massive or first"),
+        ("error", ["sep"], "massive or first"),
+    ],
+)
+def test_a_rule_that_cannot_choose_advises_those_that_can_with_the_columns_at_hand(
+    survey_files, command, rule, missing, advised
+):
+    survey_files.table = survey_files.table.drop(columns=missing)
+    arguments = survey_files.write().arguments("--duplicates", rule, "--labels", "photo_z")
+    code, _, err = command(*arguments)
+    assert code == 2 and err.strip().endswith(f" --duplicates {advised}")
+    for other in advised.split(" or "):
+        code, _, err = command(*survey_files.arguments("--duplicates", other, "--labels", "photo_z", "--overwrite"))
+        assert code == 0, err
+
+
 def test_without_a_choice_to_make_no_separation_is_needed(survey_files):
     survey_files.table = survey_files.table.drop_duplicates("HSC_id").drop(columns="sep")
     assert GalaxyStore(survey_files.write().convert()).n == 60
@@ -299,11 +322,16 @@ def test_the_same_command_again_does_nothing(survey_files, command):
 def test_a_store_of_other_input_or_options_is_replaced_only_on_request(survey_files, command):
     command(*survey_files.arguments())
     code, _, err = command(*survey_files.arguments("--duplicates", "massive"))
-    assert code == 2 and "other options" in err and "--overwrite" in err
+    assert (
+        code == 2
+        and "another request (duplicates: " in err
+        and " there, massive asked)" in err
+        and "--overwrite" in err
+    )
     survey_files.table = survey_files.table.iloc[:-1]
     survey_files.write()
     code, _, err = command(*survey_files.arguments())
-    assert code == 2 and "objects.csv" in err
+    assert code == 2 and "objects.csv: SHA-256" in err
     code, _, _ = command(*survey_files.arguments("--overwrite"))
     assert code == 0 and GalaxyStore(survey_files.directory / "store.h5").provenance["report"]["rows"]["in table"] == 69
 
@@ -318,7 +346,7 @@ def test_a_store_of_other_kinds_of_files_is_not_taken_for_the_same(survey_files,
     listed = ["--ids", survey_files.directory / "list.csv"]
     assert command(*words, *listed)[0] == 0
     code, _, err = command(*words)
-    assert code == 2 and "was made from --ids, --images, --table, not from --images, --table; give" in err
+    assert code == 2 and "(input files: --ids, --images, --table there, --images, --table asked); give" in err
     assert "done already" in command(*words, *listed)[1]
     assert command(*words, "--overwrite")[0] == 0 and command(*words, *listed)[0] == 2
 
@@ -376,7 +404,7 @@ def test_a_conversion_that_is_killed_leaves_no_store_and_nothing_that_a_rerun_tr
 ):
     """The moments are spread over the whole conversion."""
     survey = make_survey(tmp_path, 20, 16)
-    monkeypatch.setattr("galaxycgan.catalogs.convert.convert.CHUNK_BYTES", 3 * 3 * 16 * 16 * 8)
+    monkeypatch.setattr("galaxycgan.catalogs.convert.convert.BLOCK_BYTES", 3 * 3 * 16 * 16 * 8)
     changes = {"out": str(tmp_path / "out/store.h5")}
     if source == "compressed HDF5":
         path = layouts.galaxiesml(survey, 16, chunks=(4, 5, 16, 16), compression="gzip")
@@ -399,13 +427,13 @@ def test_a_conversion_that_is_killed_leaves_no_store_and_nothing_that_a_rerun_tr
 
 
 def test_the_conversion_of_several_chunks_is_the_same_as_of_one(survey_files, survey_store, monkeypatch):
-    monkeypatch.setattr("galaxycgan.catalogs.convert.convert.CHUNK_BYTES", 7 * 3 * 50 * 50 * 8)
+    monkeypatch.setattr("galaxycgan.catalogs.convert.convert.BLOCK_BYTES", 7 * 3 * 50 * 50 * 8)
     assert GalaxyStore(survey_files.convert()).checksums["images"] == GalaxyStore(survey_store).checksums["images"]
 
 
 def test_the_output_may_not_be_one_of_the_input_files(survey_files):
     table = survey_files.paths["table"].rename(survey_files.directory / "objects.txt")
-    with pytest.raises(UserError, match="input file of --table"):
+    with pytest.raises(UserError, match="--out is an input file"):
         survey_files.convert(table=str(table), out=str(table), overwrite=True)
 
 

@@ -255,7 +255,7 @@ def test_a_table_without_images_is_written_on_request(survey_store, tmp_path, co
     np.testing.assert_array_equal(read_catalog(out)["HSC_id"], GalaxyStore(survey_store).ids)
     assert "done already" in command("export", survey_store, "--to", out, "--table-only")[1]
     code, _, err = command("export", survey_store, "--to", out)
-    assert code == 2 and "is there already" in err
+    assert code == 2 and "another request (images: NONE there, HDU asked); give another --to, or --overwrite" in err
     assert command("verify", out)[0] == 0
 
 
@@ -268,7 +268,7 @@ def test_stamps_of_many_galaxies_are_refused(survey_store, tmp_path, command, mo
 def test_images_stream_in_pieces_with_the_same_result(synthetic_store, synthetic, tmp_path, monkeypatch):
     small = functools.partialmethod(GalaxyStore.pieces, size_bytes=4 * 3 * 20 * 20 * 7)
     monkeypatch.setattr(GalaxyStore, "pieces", small)
-    monkeypatch.setattr("galaxycgan.catalogs.formats.fits.READ_BYTES", 4096)
+    monkeypatch.setattr("galaxycgan.catalogs.formats.fits.BLOCK_BYTES", 4096)
     write_fits(synthetic_store, tmp_path / "c.fits")
     assert (tmp_path / "c.fits").read_bytes() == synthetic.read_bytes()
 

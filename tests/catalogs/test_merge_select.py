@@ -70,7 +70,7 @@ def pair(tmp_path):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Let pieces be of 7 images, so that few galaxies need several."""
-    monkeypatch.setattr("galaxycgan.catalogs.derive.merge.PIECE_BYTES", 7 * 128)
+    monkeypatch.setattr("galaxycgan.catalogs.derive.merge.BLOCK_BYTES", 7 * 128)
     monkeypatch.setattr(GalaxyStore.pieces, "__defaults__", ("images", None, 5 * 128))
 
 
@@ -470,9 +470,11 @@ def test_the_same_selection_again_does_nothing_and_a_changed_source_is_noticed(p
     assert code == 0 and "done already" in text
     shutil.copy(pair[1], source)
     code, _, err = command(*words)
-    assert code == 2 and "another request (sources differ)" in err
+    assert code == 2 and "another request (sources.store." in err and "config" not in err
     code, _, err = command(*words[:3], "photo_z < 0.6", *words[4:])
-    assert code == 2 and "another request (config, sources differ)" in err
+    assert (
+        code == 2 and "another request (config.where: photo_z < 0.5 there, photo_z < 0.6 asked, sources.store." in err
+    )
 
 
 def test_mistakes_of_a_selection_are_told_in_one_line_and_leave_nothing(pair, tmp_path, command):

@@ -326,7 +326,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_verify_finds_damage(survey_store, tmp_path, command, damage, monkeypatch):
-    monkeypatch.setattr(hdf5, "CHUNK_BYTES", 1000)  # some rows of the table
+    monkeypatch.setattr(hdf5, "BLOCK_BYTES", 1000)  # some rows of the table
     spoil, finding = DAMAGE[damage]
     path = tmp_path / "s.h5"
     shutil.copy(survey_store, path)

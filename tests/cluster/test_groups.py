@@ -427,7 +427,7 @@ def test_a_child_refuses_input_that_is_not_complete_or_not_this_pipelines(here, 
     assert "input not complete: train_gan is failed (out of memory)" in refused()
     parent.write_state(state)
     parent.write_submission(submission | {"config": submission["config"] | {"seed": 7}})
-    assert "is not what train_gan of this pipeline makes: --seed 7, now 0" in refused()
+    assert "is not what train_gan of this pipeline makes: --seed: 7 there, 0 asked" in refused()
     parent.write_submission(submission | {"created": "2001-01-01T00:00:00Z"})
     assert "submitted 2001-01-01" in refused()
     parent.write_submission(submission)

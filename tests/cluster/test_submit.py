@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import ROOT, galaxycgan, submit, write_survey
 
-from galaxycgan import config, resources
+from galaxycgan import cli, config, resources
 from galaxycgan import submit as door
 from galaxycgan.cluster import guard, jobs, launch, local, ready, slurm, stages
 from galaxycgan.cluster.follow import Tail
@@ -445,7 +445,7 @@ def test_a_job_gives_submitit_a_fresh_copy_of_itself(here, stage):
 def test_another_request_in_the_same_directory_is_refused_and_names_what_differs(here, stage):
     stage(lambda options, context: None)
     debug(lr=0.001)
-    with pytest.raises(UserError, match=r"--lr 0.001, now 0.002.*--overwrite"):
+    with pytest.raises(UserError, match="--lr: 0.001 there, 0.002 asked.*--overwrite"):
         debug(lr=0.002)
     assert debug(lr=0.001, threads=3)[0] == 0
 
@@ -459,7 +459,7 @@ def test_a_request_that_its_stage_refused_does_not_stand_in_the_way_of_the_right
     stage(choosy)
     assert debug(images=32, labels="colour")[0] == 2
     assert debug(images=32)[0] == 0
-    with pytest.raises(UserError, match="--images 32, now 64"):
+    with pytest.raises(UserError, match="--images: 32 there, 64 asked"):
         debug(images=64)
 
 
@@ -523,6 +523,18 @@ def test_a_dry_run_says_everything_and_writes_nothing(here, capsys):
     assert "catalogs/generated/demo/job" in said
     assert "cluster  local" in said
     assert not Path("catalogs").exists()
+
+
+def test_galaxycgan_submit_is_the_same_door(here, capsys):
+    Path("s.h5").touch()
+    words = ["train_gan", "--store", "s.h5", "--cluster", "local", "--array", "seed=0,1", "--dry-run"]
+    said = []
+    for main, given in ((door.main, words), (cli.main, ["submit", *words])):
+        assert main(given) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] and "seed=1" in said[0]
+    assert cli.main(["submit", "train_gan", "--nonsense"]) == 2
+    assert "galaxycgan submit: error: unrecognized arguments: --nonsense" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

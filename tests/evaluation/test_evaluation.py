@@ -284,9 +284,9 @@ def test_the_same_evaluation_is_done_already_and_another_is_refused(gan, survey_
     assert command(*words)[0] == 0
     before = (tmp_path / "e/metrics.json").read_bytes()
     code, said, _ = command(*words)
-    assert code == 0 and "is done" in said and (tmp_path / "e/metrics.json").read_bytes() == before
+    assert code == 0 and "done already" in said and (tmp_path / "e/metrics.json").read_bytes() == before
     code, _, error = command(*words, "--n", "9")
-    assert code == 2 and "holds another evaluation" in error
+    assert code == 2 and "was made by another request (" in error and "--overwrite" in error
 
 
 @pytest.fixture(scope="module")
@@ -346,11 +346,11 @@ def test_a_fits_catalog_that_was_changed_is_another_one(catalog, survey_store, t
         "-",
     ]
     assert command(*words)[0] == 0
-    assert "is done" in command(*words)[1]
+    assert "done already" in command(*words)[1]
     with fits.open(changed, mode="update") as hdus:
         hdus["IMAGES"].data *= 3
     code, _, error = command(*words)
-    assert code == 2 and "holds another evaluation" in error
+    assert code == 2 and "was made by another request (" in error and "--overwrite" in error
 
 
 def test_store_and_fits_of_one_catalog_give_the_same_numbers(catalog, survey_store, tmp_path):

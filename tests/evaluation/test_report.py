@@ -8,9 +8,12 @@ import subprocess
 import numpy as np
 import pytest
 
+from galaxycgan.evaluation.compare import write_page as write_compared
 from galaxycgan.evaluation.figures.galaxy_pictures import colour, gallery
+from galaxycgan.evaluation.reports import classifier_report, html_page
 from galaxycgan.evaluation.reports import evaluation_report as page
 from galaxycgan.evaluation.reports.pictures import Picture
+from galaxycgan.evaluation.reports.study_report import write_report as write_study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt-get install chromium")
@@ -93,8 +96,8 @@ def test_every_number_has_its_words_and_its_verdict_is_not_told_by_colour_alone(
 
 
 def test_a_number_that_rounds_to_zero_has_no_sign_and_an_open_goal_has_one_edge():
-    assert (page.number(-0.0004), page.number(-0.25), page.number(None)) == ("0.000", "−0.250", "–")
-    assert page._goal((0.99, np.inf)) == "≥ 0.99"
+    assert (html_page.number(-0.0004), html_page.number(-0.25), html_page.number(None)) == ("0.000", "−0.250", "–")
+    assert page.goal_words((0.99, np.inf)) == "≥ 0.99"
 
 
 def chromium(directory, *words):
@@ -122,3 +125,49 @@ def test_it_prints_to_pdf(report, tmp_path):
     chromium(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path}/report.pdf", f"file://{report}")
     pdf = (tmp_path / "report.pdf").read_bytes()
     assert pdf.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 2
+
+
+NASTY = """<script>alert("&'")</script>"""
+
+
+def escaped(path):
+    """Check that what a user named stands on the page as text, and nowhere as markup."""
+    text = path.read_text()
+    assert "<script" not in text and "&lt;script&gt;alert(&#34;&amp;&#39;&#34;)&lt;/script&gt;" in text
+    return text
+
+
+def test_names_that_are_markup_stand_escaped_on_the_page_of_an_evaluation(tmp_path):
+    found = example() | {"gan": NASTY, "real": NASTY, "remark": NASTY, "columns": [NASTY], "left_out": {NASTY: NASTY}}
+    page.write(tmp_path / "report.html", found | {"morphology": {"real": {NASTY: 3}}}, [])
+    assert escaped(tmp_path / "report.html").count("&lt;script&gt;") > 6
+
+
+def test_names_that_are_markup_stand_escaped_on_the_page_that_compares_runs(tmp_path):
+    write_compared(tmp_path / "c.html", [NASTY, "b"], [example(), example()], ["w1.mean"], [tmp_path, tmp_path])
+    escaped(tmp_path / "c.html")
+
+
+def test_names_that_are_markup_stand_escaped_on_the_page_of_a_study(tmp_path):
+    arm = {"fraction": 0.1, "arm": NASTY, "roc_auc": 0.8, "interval": [0.7, 0.9], "scatter": 0.01}
+    gain = {"difference": 0.1, "difference_interval": [0.05, 0.15], "verdict": "gain"}
+    write_study(tmp_path, {
+        "target": NASTY, "test": NASTY, "store": NASTY, "n_test": 9, "n_wanted": 3, "seeds": [0], "created": "",
+        "request": {"synthetic_share": 0.0}, "goals": {NASTY: "met"}, "baseline": NASTY, "arms": [arm, arm | gain],
+        "pooled": None, "synthetic_alone": {"ratio": 0.9, "interval": [0.8, 1.0]}, "tool": NASTY,
+    })  # fmt: skip
+    assert "0.800 to 1.000" in escaped(tmp_path / "report.html")
+
+
+def test_names_that_are_markup_stand_escaped_on_the_page_of_a_classifier(tmp_path):
+    scores = dict.fromkeys(classifier_report.ROWS, 0.5) | {"n": 9, "n_wanted": 3, "log_loss_prior": 0.6}
+    scores |= {"intervals": {key: [0.4, 0.6] for key in classifier_report.ROWS}, "threshold": 0.5}
+    metrics = {
+        "target": NASTY, "preset": NASTY, "store": NASTY, "test_store": NASTY, "tool": "", "created": "", "epochs": 2,
+        "best_epoch": 1, "request": {"augment": NASTY, "synthetic_share": 0.0}, "galaxies": {"training": 9},
+        "synthetic_per_epoch": 0, "calibration": {"threshold": 0.5, "rule": NASTY, "temperature": 1.0}, "learning": [],
+        "validation": scores,
+    }  # fmt: skip
+    results = {"validation": (np.arange(4), np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9]))}
+    classifier_report.write_report(tmp_path, metrics, results, {"validation": None}, np.ones(3))
+    assert "None." in escaped(tmp_path / "report.html")

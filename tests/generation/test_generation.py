@@ -132,8 +132,10 @@ def test_grid_and_uniform_recipes_ask_for_what_they_say(gan, tmp_path):
 def test_a_finished_catalog_is_left_alone_and_another_request_is_refused(gan, tmp_path, capsys):
     make(gan, tmp_path).close()
     make(gan, tmp_path).close()
-    assert "is done" in capsys.readouterr().out
-    with pytest.raises(UserError, match="another recipe, seed or generator.*--overwrite"):
+    assert "done already" in capsys.readouterr().out
+    with pytest.raises(
+        UserError, match=r"catalog.h5: was made by another request \(recipe.seed: \d+ there, 9 asked.*--overwrite"
+    ):
         make(gan, tmp_path, seed=9)
     with make(gan, tmp_path, seed=9, overwrite=True) as catalog:
         assert (catalog.column("seed") == 9).all()

@@ -142,9 +142,11 @@ def test_same_command_again_does_nothing_and_another_is_refused(tmp_path, capsys
     out = survey(tmp_path, n=3)
     before = (out / FILES[1]).stat().st_mtime_ns
     survey(tmp_path, n=3)
-    assert "nothing to do" in capsys.readouterr().out
+    assert "done already" in capsys.readouterr().out
     assert (out / FILES[1]).stat().st_mtime_ns == before
-    with pytest.raises(UserError, match=r"HSC_ids.npy: exists and it is of a mock survey with --n 3; .*--overwrite"):
+    with pytest.raises(
+        UserError, match=r"was made by another request \(n: 3 there, 4 asked\); give another --out, or --overwrite"
+    ):
         survey(tmp_path, n=4)
     survey(tmp_path, n=4, overwrite=True)
     assert len(np.load(out / FILES[0])) == 4
@@ -152,7 +154,10 @@ def test_same_command_again_does_nothing_and_another_is_refused(tmp_path, capsys
 
 def test_files_of_another_origin_are_never_replaced(tmp_path):
     (tmp_path / FILES[2]).write_text("mine")
-    with pytest.raises(UserError, match="exists and it is not of a finished mock survey"):
+    with pytest.raises(
+        UserError,
+        match="objects.csv: is there already and not of a finished mock survey; give another --out, or --overwrite",
+    ):
         survey(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [FILES[2]]
     assert (tmp_path / FILES[2]).read_text() == "mine"

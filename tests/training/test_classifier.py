@@ -124,9 +124,9 @@ def test_classify_says_when_it_is_done_and_replaces_nothing_else(options, tmp_pa
     classify(request, Context())
     before = out.stat().st_mtime_ns
     classify(request, Context())
-    assert out.stat().st_mtime_ns == before and "is done" in capsys.readouterr().out
+    assert out.stat().st_mtime_ns == before and "done already" in capsys.readouterr().out
     out.write_text("mine")
-    with pytest.raises(UserError, match="holds something else.*--overwrite"):
+    with pytest.raises(UserError, match="p.fits: .* doesn't say which request made it; .*--overwrite"):
         classify(request, Context())
 
 
@@ -161,8 +161,8 @@ def test_a_run_stopped_after_any_epoch_ends_in_the_same_weights(options, tmp_pat
     assert told.count("going on at epoch 1") == told.count("going on at epoch 2") == 1
     assert same(*networks(tmp_path / "run", tmp_path / "stopped"))
     train_classifier(stopped, Context())
-    assert "is finished" in capsys.readouterr().out
-    with pytest.raises(UserError, match="was trained with another epochs"):
+    assert "done already" in capsys.readouterr().out
+    with pytest.raises(UserError, match="was made by another request .epochs: .* there, 5 asked"):
         train_classifier(dataclasses.replace(stopped, epochs=5), Context())
 
 
@@ -183,7 +183,7 @@ def test_a_finished_classifier_is_not_replaced_unasked_though_its_checkpoint_is_
     (tmp_path / "run/checkpoint.pt").unlink()
     before = (tmp_path / "run/classifier.pt").read_bytes()
     train_classifier(options, Context())
-    with pytest.raises(UserError, match="finished classifier of other options or data, without its checkpoint"):
+    with pytest.raises(UserError, match="was made by another request .lr: .* there, 0.01 asked.*--overwrite"):
         train_classifier(dataclasses.replace(options, lr=0.01), Context())
     assert (tmp_path / "run/classifier.pt").read_bytes() == before
 

@@ -82,5 +82,5 @@ def test_a_run_of_one_objective_is_not_continued_with_the_other(options, tmp_pat
     train_gan(dataclasses.replace(options, images=8), Context())
     card = json.loads((tmp_path / "run/generator.json").read_text())
     assert card["training"]["objective"] == "predictor" and card["training"]["lr"] == 4e-4
-    with pytest.raises(UserError, match="trained with another objective"):
+    with pytest.raises(UserError, match="another request .objective: "):
         train_gan(dataclasses.replace(options, images=8, objective="relativistic", preset="tiny"), Context())

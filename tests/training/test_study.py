@@ -71,13 +71,15 @@ def test_a_smoke_grid_submitted_in_two_parts_ends_in_a_table(options, survey_sto
             expected = store.ids[training_subset(store.ids, store.split, float(fraction), draw=0) == 0]
             assert np.array_equal(seen, np.sort(expected))
     other = TrainGan(options.store, str(run / "fraction=0.5/seed=0/gan"), preset="tiny", images=32, fraction=0.9)
-    with pytest.raises(UserError, match=r"trained with another fraction \(0.5 there, 0.9 asked\)"):
+    with pytest.raises(UserError, match=r"was made by another request \(fraction: 0.5 there, 0.9 asked"):
         train_gan(other, Context())
     before = {path: path.stat().st_mtime_ns for path in run.glob("fraction=*/seed=*/*/classifier.pt")}
     assert len(before) == 2 * len(ARMS)
     study(options, Context())
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    with pytest.raises(UserError, match="holds a study with another target.*--overwrite"):
+    with pytest.raises(
+        UserError, match="was made by another request .target: .* there, log_mass < 9 asked.*--overwrite"
+    ):
         study(dataclasses.replace(options, target="log_mass < 9"), Context())
 
 

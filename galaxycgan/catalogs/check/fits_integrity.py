@@ -4,9 +4,10 @@ import numpy as np
 from astropy.io import fits
 
 from galaxycgan.catalogs.export.export import image_file
-from galaxycgan.catalogs.formats.fits import READ_BYTES, list_hdus
+from galaxycgan.catalogs.formats.fits import list_hdus
 from galaxycgan.catalogs.store.integrity import not_finite
 from galaxycgan.errors import UserError, first_few
+from galaxycgan.files.streaming import BLOCK_BYTES
 
 #: Where images are: HDUs of their own, or columns of the table.
 IMAGE_HDUS = ("IMAGES", "NOISELESS")
@@ -68,7 +69,7 @@ def _row_problems(hdus, table):
         if len(data) != len(ids):
             problems.append(f"{name}: {len(data):,} images, but {len(ids):,} rows in {table.name}")
             continue
-        step = max(1, READ_BYTES // max(1, data[:1].nbytes))
+        step = max(1, BLOCK_BYTES // max(1, data[:1].nbytes))
         bad = [ids[k : k + step][not_finite(data[k : k + step])] for k in range(0, len(data), step)]
         if count := sum(map(len, bad)):
             which = f"{id_column} {first_few(np.concatenate(bad))}"

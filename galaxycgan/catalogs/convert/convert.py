@@ -1,7 +1,7 @@
-"""The command ``convert``: survey files become one store. Knows the order of the work, no rules."""
+"""The command ``convert``: survey files become one store. Here is the order of the work, beside it are the rules."""
 
 import dataclasses
-import json
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from galaxycgan.catalogs.store.table_width import check_width
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.atomic import file_record
+from galaxycgan.files.streaming import BLOCK_BYTES
 from galaxycgan.provenance import tool_stamp
+from galaxycgan.resume import Decision, Found, check_output_file, existing_result
 
-CHUNK_BYTES = 8 << 20
 #: Display units of HSC's asinh stretch end near 1; 3 would be AB 8 in one pixel.
 DEFAULT_TABLE = "data/2018_02_23-all_objects.csv"
 #: Options that say where things are, not what is in the result.
@@ -47,7 +48,7 @@ def convert(config, context):
     check_options(config)
     out = Path(config.out)
     inputs = Inputs.read(config, context)
-    if _already_there(out, config, inputs, context):
+    if _existing(out, config, inputs, context) is Decision.MADE:
         return
     inputs, matching = _match(config, inputs)
     bad = inputs.images.incomplete
@@ -108,6 +109,10 @@ class Inputs:
     def provenance(self, name):
         """Return what identifies an input's content."""
         return self.images.source.provenance() if name == "images" else file_record(self.paths[name])
+
+    def sha256(self, name):
+        """Return the checksum of an input's content."""
+        return self.provenance(name)["sha256"]
 
 
 def _refuse_incomplete(config, inputs):
@@ -206,7 +211,7 @@ def _append_images(writer, config, context, inputs, order, bad):
     Returns a `FluxSample`.
     """
     images, scheme, ids = inputs.images, inputs.plan.scheme, inputs.objects.ids
-    step = max(1, CHUNK_BYTES // (images.dtype.itemsize * int(np.prod(images.shape))))
+    step = max(1, BLOCK_BYTES // (images.dtype.itemsize * int(np.prod(images.shape))))
     found, fluxes = bad.copy(), FluxSample(len(order))
     with context.progress("convert", len(order), "images") as progress:
         for start in range(0, len(order), step):
@@ -278,30 +283,28 @@ def _content(config):
     return {key: value for key, value in dataclasses.asdict(config).items() if key not in NOT_CONTENT}
 
 
-def _already_there(out, config, inputs, context):
-    """Return whether `out` is this command's finished result; refuse another file in its place."""
-    for name, path in inputs.paths.items():
-        if out.exists() and out.samefile(path):
-            raise UserError(f"{out}: --out is the input file of --{name}")
-    if inputs.images.source.path.is_dir() and inputs.images.source.path.resolve() == out.resolve().parent:
-        raise UserError(f"{out}: --out lies among the images of --images; give another directory")
-    if out.is_dir():
-        raise UserError(f"{out}: a directory; --out takes a file name")
-    if config.overwrite or not out.exists():
-        return False
-    hint = "give another --out, or --overwrite"
-    try:
+def _existing(out, config, inputs, context):
+    """Decide what happens where the store may be there already; see `galaxycgan.resume`."""
+    request = _content(config) | {"input files": _in_words(inputs.paths)}
+    keys = {name: f"--{name} {path}" for name, path in inputs.paths.items()}
+    request |= {key: functools.partial(inputs.sha256, name) for name, key in keys.items()}
+
+    def read():
+        if not out.exists():
+            return None
         made = GalaxyStore(out).provenance
-    except UserError as error:
-        raise UserError(f"{error}; {hint}") from None
-    # Through JSON, as the store's copy went: tuples are lists there.
-    if made.get("config") != json.loads(json.dumps(_content(config))):
-        raise UserError(f"{out}: is there already and was made with other options; {hint}")
-    if set(made["sources"]) != set(inputs.paths):
-        before, now = (", ".join(f"--{name}" for name in names) for names in (made["sources"], inputs.paths))
-        raise UserError(f"{out}: is there already and was made from {before}, not from {now}; {hint}")
-    for name, path in inputs.paths.items():
-        if made["sources"].get(name, {}).get("sha256") != inputs.provenance(name)["sha256"]:
-            raise UserError(f"{out}: is there already and was made from another {path}; {hint}")
-    context.say(f"{out}: done already, from the same files with the same options")
-    return True
+        if "config" not in made:
+            return Found(None)
+        sources = made.get("sources", {})
+        sums = {key: sources.get(name, {}).get("sha256") for name, key in keys.items()}
+        return Found(made["config"] | {"input files": _in_words(sources)} | sums)
+
+    images = inputs.images.source.path
+    if images.is_dir() and images.resolve() == out.resolve().parent:
+        raise UserError(f"{out}: --out lies among the images of --images; give another directory")
+    check_output_file(out, inputs.paths.values())
+    return existing_result(out, request, read, overwrite=config.overwrite, context=context)
+
+
+def _in_words(sources):
+    return ", ".join(f"--{name}" for name in sorted(sources))

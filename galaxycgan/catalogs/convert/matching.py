@@ -15,6 +15,8 @@ ROW_FATES = ("kept", "another match", "not selected", "illegal labels", "no imag
 IMAGE_FATES = ("labelled", "no row", "only unselected rows", "illegal labels")
 #: Instead of an image, for a row without ra and dec.
 NO_POSITION = -2
+#: Column by which a rule of `--duplicates` ranks the rows of one image.
+RANKED_BY = {"nearest": "sep", "massive": "log_mass"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +174,7 @@ def _choose(frame, candidates, image, ids, duplicates, path):
         if duplicates == "error":
             raise UserError(
                 f"{path}: {len(several)} HSC_ids have several selected rows: {first_few(ids[several])};"
-                " choose with --duplicates nearest, massive or first"
+                f" choose with --duplicates {_rules(frame)}"
             )
         rank = _rank(frame, duplicates, path)[candidates]
     tie = frame["COSMOS_id"].to_numpy()[candidates] if "COSMOS_id" in frame else candidates
@@ -187,16 +189,21 @@ def _rank(frame, duplicates, path):
     """Return a number for each row, smallest is best."""
     if duplicates == "first":
         return np.zeros(len(frame))
-    name = {"nearest": "sep", "massive": "log_mass"}[duplicates]
+    name = RANKED_BY[duplicates]
     if name not in frame:
         raise UserError(
             f"{path}: several rows have the same HSC_id and --duplicates {duplicates} needs the column {name}, which is"
-            f" not there; map it (--columns {name}=NAME_IN_TABLE) or use --duplicates massive, first or error"
+            f" not there; map it (--columns {name}=NAME_IN_TABLE) or use --duplicates {_rules(frame)}"
         )
     values = numbers(frame, name, path)
     if duplicates == "massive":
         return np.where(np.isfinite(values), -values, np.inf)
     return np.where(values >= 0, values, np.inf)
+
+
+def _rules(frame):
+    """Return the rules of `--duplicates` that work with the columns of a table, as text."""
+    return " or ".join([*(rule for rule, column in RANKED_BY.items() if column in frame), "first"])
 
 
 def _illegal_rows(frame, kept, labels, drop, path):

@@ -11,12 +11,20 @@ from galaxycgan.catalogs.formats.suffixes import check_store_suffix
 from galaxycgan.catalogs.schema.columns import free_name
 from galaxycgan.catalogs.schema.values import PlainColumn, stack
 from galaxycgan.catalogs.store.checksums import CheckedImages
-from galaxycgan.catalogs.store.derived import derived_header, derived_provenance, is_made, open_verified, store_record
+from galaxycgan.catalogs.store.derived import (
+    derived_header,
+    derived_provenance,
+    existing_store,
+    open_verified,
+    store_record,
+)
 from galaxycgan.catalogs.store.splits import split_lines
-from galaxycgan.catalogs.store.store import PIECE_BYTES, GalaxyStore
+from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.catalogs.store.table_width import check_width
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
+from galaxycgan.files.streaming import BLOCK_BYTES
+from galaxycgan.resume import Decision
 
 #: What has to be the same in all stores, and what to do where it is not.
 MUST_AGREE = {
@@ -54,8 +62,7 @@ def merge(config, context):
     options = {"duplicates": config.duplicates, "mass_convention": config.mass_convention}
     sources = {str(k): store_record(GalaxyStore(path)) for k, path in enumerate(paths, start=1)}
     request = {"command": "merge", "config": options, "sources": sources}
-    if is_made(out, request, paths, config.overwrite):
-        context.say(f"{out}: done already, from the same stores")
+    if existing_store(out, request, paths, config.overwrite, context) is Decision.MADE:
         return
     with contextlib.ExitStack() as stack_:
         stores = [stack_.enter_context(open_verified(path)) for path in paths]
@@ -214,7 +221,7 @@ def _write(stores, plan, header, parts, out, context):
     if len(names) == 1 and any(store.has_noiseless for store in stores):
         plan.remarks.append("noiseless images are left out: not all stores have them")
     shape = (len(header.bands), stores[0].size, stores[0].size)
-    step = max(1, PIECE_BYTES // max(1, 4 * int(np.prod(shape))))  # 0 pixels: a catalog without images
+    step = max(1, BLOCK_BYTES // max(1, 4 * int(np.prod(shape))))  # 0 pixels: a catalog without images
     with (
         contextlib.ExitStack() as readers,
         StoreWriter(out, n=plan.n, header=header, noiseless=len(names) > 1) as writer,

@@ -11,13 +11,20 @@ from galaxycgan.catalogs.formats.suffixes import check_store_suffix
 from galaxycgan.catalogs.inputs.raw_tables import GZIP_ERRORS, GZIP_MAGIC, read_raw
 from galaxycgan.catalogs.inputs.survey_table import whole_numbers
 from galaxycgan.catalogs.store.conditions import evaluate
-from galaxycgan.catalogs.store.derived import derived_header, derived_provenance, is_made, open_verified, store_record
+from galaxycgan.catalogs.store.derived import (
+    derived_header,
+    derived_provenance,
+    existing_store,
+    open_verified,
+    store_record,
+)
 from galaxycgan.catalogs.store.splits import split_lines
 from galaxycgan.catalogs.store.store import SPLITS, GalaxyStore
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.atomic import file_record
 from galaxycgan.randomness import make_rng
+from galaxycgan.resume import Decision
 
 
 def select(config, context):
@@ -38,8 +45,7 @@ def select(config, context):
     with GalaxyStore(path) as store:
         request = _request(config, store)
     inputs = [path, *([config.ids] if config.ids else [])]
-    if is_made(out, request, inputs, config.overwrite):
-        context.say(f"{out}: done already, the same galaxies of the same store")
+    if existing_store(out, request, inputs, config.overwrite, context) is Decision.MADE:
         return
     with open_verified(path) as store:
         rows, steps = choose(config, store)

@@ -5,6 +5,7 @@ HDU per object opens 50 times slower).
 """
 
 import contextlib
+import functools
 import json
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from galaxycgan.catalogs.store.store import GalaxyStore, find_store
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import atomic_path
 from galaxycgan.images.pixel_units import AB_ZERO_POINT_NJY
+from galaxycgan.resume import Decision, Found, check_output_file, existing_result
 
 #: Values of a store's provenance, by their place in it, that get a keyword of their own.
 PROVENANCE_KEYWORDS = {
@@ -30,7 +32,6 @@ PROVENANCE_KEYWORDS = {
     "request.generator_sha256": ("GANHASH", "SHA-256 of the generator"),
     "tool.git": ("GITREV", "git revision that made the store"),
 }
-
 
 #: A vector column is read with its whole row: beyond this the images are better in a cube of their own.
 MOST_STAMPS = 10_000
@@ -51,21 +52,21 @@ def export(config, context):
     suffix = Path(out).suffix.lower()
     if config.table_only and config.stamps:
         raise UserError("--table-only and --stamps: choose one")
-    if Path(out).exists() and Path(out).samefile(store):
-        raise UserError(f"{out}: --to is the store itself; give another name")
+    check_output_file(Path(out), [store], "to")
     if suffix in TABLE_SUFFIXES and config.stamps:
         raise UserError(f"--stamps: {TABLE_SUFFIXES[suffix]} holds the table only; images go to FITS")
     with open_verified(store):  # what is written has checksums that look as good as new
         pass
     if suffix in TABLE_SUFFIXES:
-        written = write_table(store, out, overwrite=config.overwrite)
+        written = write_table(store, out, overwrite=config.overwrite, context=context)
     else:
         images = "none" if config.table_only else "stamps" if config.stamps else "cube"
-        written = write_fits(store, out, images=images, overwrite=config.overwrite)
-    context.say(f"{out}: written from {store}" if written else f"{out}: done already, from the same store")
+        written = write_fits(store, out, images=images, overwrite=config.overwrite, context=context)
+    if written:
+        context.say(f"{out}: written from {store}")
 
 
-def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwrite=False, ahead=None):
+def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwrite=False, ahead=None, context=None):
     """Write a store as a FITS catalog: CATALOG, IMAGES and, where the store has them, NOISELESS.
 
     Table and images stream through; equal stores give equal bytes, since every date is the store's `created`.
@@ -83,6 +84,8 @@ def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwr
         Replace what is there; 'others': unless it was made from the same store.
     ahead : galaxycgan.catalogs.fits_ahead.FitsPixelWriter, optional
         Of the same file: its images are there already.
+    context : galaxycgan.context.Context, optional
+        Says where the file was there already.
 
     Returns
     -------
@@ -102,11 +105,12 @@ def write_fits(store_path, out_path, *, images="cube", images_per_file=0, overwr
         if not store.size:  # a catalog without images
             images, names = "none", []
         primary = _primary(store, images, images_per_file)
-        if out.exists() and overwrite is not True:
-            if _same_source(out, primary, overwrite == "others"):
-                return False
-            if not overwrite:
-                raise UserError(f"{out}: is there already; give another name, or --overwrite")
+        read, others = functools.partial(_found, out), overwrite == "others"
+        decision = existing_result(
+            out, _origin(primary), read, option="to", overwrite=overwrite is True, replace=others, context=context
+        )
+        if decision is Decision.MADE:
+            return False
         if images == "files":
             _write_image_files(store, out, names, images_per_file)
         for name in names if images == "stamps" else []:
@@ -163,15 +167,21 @@ def _write_image_files(store, out, names, per_file):
         stale.unlink()
 
 
-def _same_source(out, primary, damaged_is_other=False):
-    """Return whether a FITS file was made from the store, and with the images, that `primary` describes."""
+def _found(out):
+    """Return the FITS file that is there, with the store and the kind of images that it was made from."""
+    if not out.exists():
+        return None
     try:
         header = fits.getheader(out, 0)
     except OSError as error:
-        if damaged_is_other:
-            return False
-        raise UserError(f"{out}: can't be opened as FITS ({error}); --overwrite replaces it") from None
-    return all(header.get(keyword) == primary.get(keyword) for keyword in ("STOREID", "DATE", "STAMPS"))
+        raise UserError(f"{out}: can't be opened as FITS ({error})") from None
+    return Found(_origin(header) if header.get("STOREID") else None)
+
+
+def _origin(header):
+    """Return what decides the content of a FITS file, from its primary header."""
+    # Without STAMPS the images are in an HDU of their own.
+    return {"store": header.get("STOREID"), "store made": header.get("DATE"), "images": header.get("STAMPS") or "HDU"}
 
 
 def _primary(store, images, images_per_file=0):

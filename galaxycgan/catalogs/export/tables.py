@@ -5,7 +5,9 @@ came from travel in all but CSV, which has no place for them.
 """
 
 import csv
+import functools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,15 @@ from galaxycgan.catalogs.schema.values import PlainColumn, meaning, unit_meant
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import atomic_path
+from galaxycgan.resume import Decision, Found, check_output_file, existing_result
 
 #: A file of the same store is known by its head, in which the store's id stands.
 HEAD_BYTES = 4 << 20
+STORE_ID = re.compile(rb"[0-9a-f]{64}@[0-9TZ:.+-]+")
 ROWS_AT_ONCE = 4096
 
 
-def write_table(store_path, out_path, *, overwrite=False):
+def write_table(store_path, out_path, *, overwrite=False, context=None):
     """Write a store's table; the suffix decides the format.
 
     Parameters
@@ -33,6 +37,8 @@ def write_table(store_path, out_path, *, overwrite=False):
     store_path, out_path : str or Path
     overwrite : bool
         Replace a file made from another store, and any CSV, which doesn't say what it was made from.
+    context : galaxycgan.context.Context, optional
+        Says where the file was there already.
 
     Returns
     -------
@@ -44,10 +50,10 @@ def write_table(store_path, out_path, *, overwrite=False):
     if kind == "Parquet":
         _pyarrow(out)
     with GalaxyStore(store_path) as store:
-        if out.exists() and not overwrite:
-            if _store_id(store).encode() in _head(out, kind):
-                return False
-            raise UserError(f"{out}: is there already; give another name, or --overwrite")
+        request, read = _origin(_store_id(store)), functools.partial(_found, out, kind, _store_id(store))
+        decision = existing_result(out, request, read, option="to", overwrite=overwrite, context=context)
+        if decision is Decision.MADE:
+            return False
         writers = {"VOTable": _write_votable, "ECSV": _write_ecsv, "Parquet": _write_parquet, "CSV": _write_csv}
         with atomic_path(out) as temporary:
             writers[kind](store, temporary)
@@ -64,6 +70,24 @@ def _pyarrow(path):
     return pa, pq
 
 
+def _found(out, kind, store_id):
+    """Return the table that is there, with the store that it was made from where it says so."""
+    if not out.exists():
+        return None
+    check_output_file(out, [], "to")
+    head = _head(out, kind)
+    if store_id.encode() in head:
+        return Found(_origin(store_id))
+    other = STORE_ID.search(head)
+    return Found(_origin(other[0].decode()) if other else None)
+
+
+def _origin(store_id):
+    """Return what decides the content of a table, from the id of its store."""
+    fingerprint, _, created = store_id.partition("@")
+    return {"store": fingerprint, "store made": created}
+
+
 def _head(out, kind):
     """Return the part of a file that may hold a store's id."""
     if kind == "Parquet":
@@ -72,8 +96,6 @@ def _head(out, kind):
             return (pq.read_schema(out).metadata or {}).get(b"store_id", b"")
         except (pa.ArrowException, OSError):
             return b""
-    if out.is_dir():
-        raise UserError(f"{out}: a directory; --to takes a file name")
     with open(out, "rb") as file:
         return file.read(HEAD_BYTES)
 

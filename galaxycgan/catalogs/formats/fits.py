@@ -13,10 +13,9 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from galaxycgan.errors import UserError
-from galaxycgan.files.streaming import Flusher, ahead
+from galaxycgan.files.streaming import BLOCK_BYTES, Flusher, ahead
 
 BLOCK = 2880
-READ_BYTES = 8 << 20
 #: FITS standard 4.0, section 7.3.1.
 MOST_COLUMNS = 999
 #: A column's name has a card of 68 characters; what makes it unique needs some.
@@ -218,7 +217,7 @@ def table_bytes(columns, n):
     rows = np.empty(n, dtype=[(f"f{k}", column.dtype) for k, column in enumerate(columns)])
     for k, column in enumerate(columns):
         rows[f"f{k}"] = column
-    step = 4 * max(1, READ_BYTES // (4 * rows.dtype.itemsize))
+    step = 4 * max(1, BLOCK_BYTES // (4 * rows.dtype.itemsize))
     for start in range(0, n, step):
         yield rows[start : start + step].tobytes()
 
@@ -249,7 +248,7 @@ class HduBytes:
         with open(self.path, "rb") as file:
             file.seek(start)
             while start < end:
-                piece = file.read(min(READ_BYTES, end - start))
+                piece = file.read(min(BLOCK_BYTES, end - start))
                 if not piece:
                     return
                 start += len(piece)

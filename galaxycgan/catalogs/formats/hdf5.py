@@ -5,10 +5,9 @@ import contextlib
 import h5py
 
 from galaxycgan.errors import UserError
+from galaxycgan.files.streaming import BLOCK_BYTES
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-#: Read at a time where a dataset may be larger than memory.
-CHUNK_BYTES = 8 << 20
 
 
 def is_hdf5(path):
@@ -44,8 +43,8 @@ def open_hdf5(path):
 
 
 def chunks_of(dataset):
-    """Return slices of a dataset's rows, `CHUNK_BYTES` each; one row at least."""
-    step = max(1, CHUNK_BYTES // max(1, dataset.nbytes // max(1, len(dataset))))
+    """Return slices of a dataset's rows, `BLOCK_BYTES` each; one row at least."""
+    step = max(1, BLOCK_BYTES // max(1, dataset.nbytes // max(1, len(dataset))))
     return [slice(start, start + step) for start in range(0, len(dataset), step)]
 
 

@@ -13,10 +13,10 @@ from galaxycgan.catalogs.inputs.objects import unique_ids
 from galaxycgan.catalogs.inputs.raw_tables import to_series
 from galaxycgan.catalogs.inputs.survey_table import whole_numbers
 from galaxycgan.errors import UserError, first_few
+from galaxycgan.files.streaming import BLOCK_BYTES
 from galaxycgan.images.bands import HSC_FILTERS
 from galaxycgan.images.pixel_units import HSC_COUNTS
 
-READ_BYTES = 8 << 20
 UNPACK_BYTES = 64 << 20
 #: HSC's coadds: AB magnitude of one count, and arcsec per pixel.
 HSC_PIXEL_SCALE = 0.168
@@ -71,7 +71,7 @@ class Hdf5Array:
 def _copy_chunks(dataset, file):
     """Write a dataset to a file as one piece, reading each chunk once."""
     row_bytes = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
-    step = max(1, READ_BYTES // max(1, row_bytes))
+    step = max(1, BLOCK_BYTES // max(1, row_bytes))
     blocks = dataset.iter_chunks() if dataset.chunks else ((slice(k, k + step),) for k in range(0, len(dataset), step))
     mapped, written = None, 0
     for block in blocks:
@@ -218,7 +218,7 @@ class MultimodalUniverse(Hdf5Cutouts):
         }
         if self._mask is not None:
             share = np.empty(self.n)
-            step = max(1, READ_BYTES // int(np.prod(self.shape)))
+            step = max(1, BLOCK_BYTES // int(np.prod(self.shape)))
             for start in range(0, self.n, step):
                 index = np.arange(start, min(start + step, self.n))
                 clean = rows_of_array(self._mask, index, bands, size).astype(bool)

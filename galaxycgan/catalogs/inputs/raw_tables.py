@@ -14,11 +14,11 @@ import pandas as pd
 from galaxycgan.catalogs.formats.hdf5 import HDF5_MAGIC, datasets, describe_contents, first_line, open_hdf5
 from galaxycgan.catalogs.formats.npy import check_file
 from galaxycgan.errors import UserError, first_few
+from galaxycgan.files.streaming import BLOCK_BYTES
 
 GZIP_MAGIC = b"\x1f\x8b"
 #: So many bytes are enough to recognise the format.
 PEEK_BYTES = 2048
-PIECE_BYTES = 8 << 20
 #: What damaged gzip files raise.
 GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
@@ -95,7 +95,7 @@ def _check_gzip(path, kind):
         raise UserError(f"{path}: {kind} in gzip; gunzip it first")
     try:
         with gzip.open(path) as file:
-            while file.read(PIECE_BYTES):
+            while file.read(BLOCK_BYTES):
                 pass
     except GZIP_ERRORS:
         raise UserError(f"{path}: damaged gzip file") from None

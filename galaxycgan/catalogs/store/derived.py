@@ -1,4 +1,4 @@
-"""Stores made from other stores: what they keep of their origin, and whether one is there already. Selects nothing."""
+"""Stores made from other stores: what they keep of their origin, and whether one is there already."""
 
 import dataclasses
 
@@ -11,10 +11,8 @@ from galaxycgan.catalogs.store.checksums import damaged
 from galaxycgan.catalogs.store.integrity import table_problems
 from galaxycgan.catalogs.store.splits import NO_SPLIT, split_report
 from galaxycgan.catalogs.store.store import GalaxyStore
-from galaxycgan.errors import UserError, first_few
 from galaxycgan.provenance import tool_stamp
-
-HINT = "give another --out, or --overwrite"
+from galaxycgan.resume import Found, check_output_file, existing_result
 
 
 def open_verified(path):
@@ -69,8 +67,8 @@ def derived_provenance(request, table, split):
     return made | {"report": {"splits": split_report(split, labels)}}
 
 
-def is_made(out, request, inputs, overwrite):
-    """Return whether `out` is this request's finished result; refuse another file in its place.
+def existing_store(out, request, inputs, overwrite, context):
+    """Decide what happens where a store made from others may be there already; see `galaxycgan.resume`.
 
     Parameters
     ----------
@@ -81,19 +79,18 @@ def is_made(out, request, inputs, overwrite):
         Files that must not be replaced.
     overwrite : bool
         Replace what is there.
+    context : galaxycgan.context.Context
+
+    Returns
+    -------
+    Decision
     """
-    for path in inputs:
-        if out.exists() and out.samefile(path):
-            raise UserError(f"{out}: --out is an input file; give another name")
-    if out.is_dir():
-        raise UserError(f"{out}: a directory; --out takes a file name")
-    if overwrite or not out.exists():
-        return False
-    try:
+
+    def read():
+        if not out.exists():
+            return None
         made = GalaxyStore(out).provenance
-    except UserError as error:
-        raise UserError(f"{error}; {HINT}") from None
-    other = [key for key, value in request.items() if made.get(key) != value]
-    if other:
-        raise UserError(f"{out}: is there already and was made by another request ({first_few(other)} differ); {HINT}")
-    return True
+        return Found({name: made.get(name) for name in request})
+
+    check_output_file(out, inputs)
+    return existing_result(out, request, read, overwrite=overwrite, context=context)

@@ -34,10 +34,9 @@ from galaxycgan.catalogs.store.header import StoreHeader
 from galaxycgan.catalogs.store.splits import NO_SPLIT, SPLITS, split_of
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.rows import read_rows
+from galaxycgan.files.streaming import BLOCK_BYTES
 
 __all__ = ["NO_SPLIT", "SPLITS", "GalaxyStore", "StoreHeader", "find_store", "split_of"]
-
-PIECE_BYTES = 8 << 20
 
 
 class GalaxyStore:
@@ -205,7 +204,7 @@ class GalaxyStore:
             raise UserError(f"{self.path}: has no noiseless images (real galaxies have none)")
         return self._read("noiseless", rows)
 
-    def pieces(self, name="images", rows=None, size_bytes=PIECE_BYTES):
+    def pieces(self, name="images", rows=None, size_bytes=BLOCK_BYTES):
         """Read images piece by piece, so that memory stays small however many there are.
 
         Parameters

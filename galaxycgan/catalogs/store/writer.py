@@ -1,23 +1,10 @@
 """Writes a store in one pass, hashing as it goes; the file is there whole or not at all."""
 
-import contextlib
-import dataclasses
-import hashlib
-import json
-import os
-import re
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-import h5py
 import numpy as np
 from astropy.units import Quantity
 
-from galaxycgan.catalogs.schema.columns import HDF5_VERSIONS, SCHEMA, SCHEMA_VERSION
+from galaxycgan.catalogs.store.hashed_file import HashedFile
 from galaxycgan.catalogs.store.splits import NO_SPLIT, split_of
-from galaxycgan.errors import UserError
-from galaxycgan.files.atomic import atomic_path
-from galaxycgan.files.streaming import Flusher
 
 
 class StoreWriter:
@@ -41,28 +28,16 @@ class StoreWriter:
     """
 
     def __init__(self, path, *, n, header, noiseless=False):
-        self.path, self.n, self.header = Path(path), n, header
-        self._names = ("images", "noiseless") if noiseless else ("images",)
-        self._digests = {name: hashlib.sha256() for name in self._names}
-        self._checksums, self._datasets = {}, {}
-        self._rows = 0
-        self._finished = False
+        self.n, self.header = n, header
+        self.names = ("images", "noiseless") if noiseless else ("images",)
+        self._store = HashedFile(path, n)
 
     def __enter__(self):
-        with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self.path))
-            stack.enter_context(_plain_write_errors(self.path))
-            self._file = stack.enter_context(_closing_once(h5py.File(temporary, "w", libver=HDF5_VERSIONS)))
-            self._hasher = stack.enter_context(ThreadPoolExecutor(1))
-            self._flusher = stack.enter_context(Flusher(self._file.id.get_vfd_handle()))
-            self._stack = stack.pop_all()
+        self._store.__enter__()
         return self
 
-    def __exit__(self, kind, error, trace):
-        with self._stack as stack:
-            if kind is None and not self._finished:
-                raise RuntimeError("StoreWriter.finish() was not called")
-            return stack.pop_all().__exit__(kind, error, trace)
+    def __exit__(self, *error):
+        return self._store.__exit__(*error)
 
     def append(self, images, noiseless=None):
         """Add the next rows.
@@ -74,26 +49,7 @@ class StoreWriter:
         noiseless : float32 array [k, band, y, x], optional
             Given where the writer was opened with ``noiseless=True``.
         """
-        chunks = dict(zip(self._names, (images, noiseless), strict=False))
-        for name, chunk in chunks.items():
-            chunk = np.ascontiguousarray(chunk, dtype="<f4")
-            if chunk.ndim != 4 or chunk.shape[1] != len(self.header.bands):
-                raise ValueError(f"{name} must be [k, band, y, x] with {len(self.header.bands)} bands: {chunk.shape}")
-            dataset = self._dataset(name, chunk)
-            # The digest runs beside the write, and both end here: the caller may use its buffer again.
-            digest = self._hasher.submit(self._digests[name].update, chunk.reshape(-1).view("u1"))
-            if len(chunk):
-                dataset[self._rows : self._rows + len(chunk)] = chunk
-            digest.result()
-            self._flusher.wrote(chunk.nbytes)
-        self._rows += len(images)
-
-    def _dataset(self, name, chunk):
-        """Return a dataset of n rows like those of a chunk; h5py takes as long to look it up as to write some rows."""
-        if name not in self._datasets:
-            shape = (self.n, *chunk.shape[1:])
-            self._datasets[name] = self._file.create_dataset(name, shape=shape, dtype=chunk.dtype)
-        return self._datasets[name]
+        append_images(self._store, self.header, dict(zip(self.names, (images, noiseless), strict=False)))
 
     def finish(self, *, ids, catalog, split=None, matches=None, provenance=None):
         """Write everything but the images.
@@ -112,39 +68,36 @@ class StoreWriter:
             JSON values: where the store came from.
         """
         ids = np.asarray(ids, dtype="<i8")
-        if not self._rows == self.n == len(ids) == len(catalog):
-            raise ValueError(f"{self.n} rows declared, {self._rows} appended, {len(ids)} ids, {len(catalog)} in table")
+        appended = self._store.rows.get("images", 0)
+        if not appended == self.n == len(ids) == len(catalog):
+            raise ValueError(f"{self.n} rows declared, {appended} appended, {len(ids)} ids, {len(catalog)} in table")
         header = self.header
         if len(np.unique(ids)) != len(ids) or (header.id_column == "HSC_id" and np.any(np.diff(ids) < 0)):
             raise ValueError("ids must be unique, and HSC_ids sorted")
         if split is None:
             missing = np.full(len(ids), NO_SPLIT)
             split = missing if header.synthetic else split_of(ids, header.split_salt, header.split_fractions)
-        self._file[header.id_column] = ids
-        self._file["split"] = np.asarray(split, dtype=np.int8)
-        self._write_table("catalog", _with_ids_first(catalog, header.id_column, ids))
+        file = self._store.file
+        file[header.id_column] = ids
+        file["split"] = np.asarray(split, dtype=np.int8)
+        _write_table(file, "catalog", _with_ids_first(catalog, header.id_column, ids))
         if matches is not None:
-            self._write_table("matches", matches)
-        for name in self._file:
-            digest = self._digests.get(name) or hashlib.sha256(np.ascontiguousarray(self._file[name][()]))
-            self._checksums[name] = digest.hexdigest()
-        self._write_attributes(provenance or {})
-        self._finished = True
+            _write_table(file, "matches", matches)
+        self._store.finish(header, provenance or {})
 
-    def _write_table(self, name, table):
-        table = _with_shared_units(table)
-        table.meta = {}
-        table.write(self._file, format="hdf5", path=name, serialize_meta=True)
 
-    def _write_attributes(self, provenance):
-        attributes = self._file.attrs
-        attributes["schema"] = SCHEMA
-        attributes["schema_version"] = SCHEMA_VERSION
-        for field in dataclasses.fields(self.header):
-            value = getattr(self.header, field.name)
-            attributes[field.name] = list(value) if isinstance(value, tuple) else value
-        attributes["checksums"] = json.dumps(self._checksums, sort_keys=True)
-        attributes["provenance"] = json.dumps(provenance, sort_keys=True)
+def append_images(store, header, images):
+    """Append images [k, band, y, x] by dataset to a `HashedFile`, checking their shape."""
+    for name, chunk in images.items():
+        if np.ndim(chunk) != 4 or chunk.shape[1] != len(header.bands):
+            raise ValueError(f"{name} must be [k, band, y, x] with {len(header.bands)} bands: {np.shape(chunk)}")
+        store.append(name, np.ascontiguousarray(chunk, dtype="<f4"))
+
+
+def _write_table(file, name, table):
+    table = _with_shared_units(table)
+    table.meta = {}
+    table.write(file, format="hdf5", path=name, serialize_meta=True)
 
 
 def _with_ids_first(catalog, id_column, ids):
@@ -175,30 +128,3 @@ def _with_shared_units(table):
             table[name] = type(values)(values.value, units.setdefault(str(values.unit), values.unit), copy=False)
             table[name].info.description = info
     return table
-
-
-@contextlib.contextmanager
-def _closing_once(file):
-    """Close an HDF5 file, of which nothing is needed any more after a failed write."""
-    try:
-        yield file
-    except BaseException:
-        with contextlib.suppress(OSError, RuntimeError):
-            # On a full disk HDF5 can't write what it still holds, and crashes with the interpreter's end.
-            os.ftruncate(file.id.get_vfd_handle(), 0)
-            file.close()
-        raise
-    file.close()
-
-
-@contextlib.contextmanager
-def _plain_write_errors(path):
-    """Turn what HDF5 says of a full disk into one line."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        number = getattr(error, "errno", None) or re.search(r"errno = (\d+)", str(error))
-        if not number or getattr(error, "filename", None):
-            raise
-        number = number if isinstance(number, int) else int(number[1])
-        raise UserError(f"{path}: can't be written: {os.strerror(number)}") from error

@@ -1,7 +1,5 @@
 """The report of a classifier: curves, its most confident mistakes with their pictures, one page. Scores nothing."""
 
-import html
-import json
 import re
 import statistics
 
@@ -11,14 +9,15 @@ from galaxycgan.catalogs.schema.columns import MISSING_INT
 from galaxycgan.evaluation.classifiers.scores import BINS, curves, reliability
 from galaxycgan.evaluation.figures import galaxy_pictures
 from galaxycgan.evaluation.figures.style import OTHER, REAL, SYNTHETIC, WIDTH_INCH, save_figure, style
-from galaxycgan.evaluation.reports import evaluation_report as page
-from galaxycgan.files.atomic import write_text
+from galaxycgan.evaluation.reports.html_page import as_json, embedded, limits, number, write_page
 
 OVERVIEW, OVERVIEW_SURVEY, MISTAKES, REPORT = "classifier.png", "classifier_survey.png", "mistakes.png", "report.html"
 #: What a run's report may leave beside it.
 PICTURES = (OVERVIEW, OVERVIEW_SURVEY, MISTAKES)
 #: Mistakes of each kind that are shown.
 SHOWN = 8
+#: Test galaxies of a class below which a reader is warned.
+ENOUGH = 100
 #: The sets that a classifier is judged on, what they are called, and the words for them; the last that is there leads.
 SETS = {
     "validation": "validation galaxies, which chose the epoch, the temperature and the threshold",
@@ -27,16 +26,19 @@ SETS = {
 }
 #: Score -> what it means.
 ROWS = {
-    "roc_auc": ("ROC AUC", "how often a wanted galaxy gets a higher probability than another; 0.5 is guessing"),
-    "average_precision": ("average precision", "mean purity over all completenesses; guessing gives the wanted share"),
+    "roc_auc": ("ROC AUC", "how often a target galaxy gets a higher probability than another; 0.5 is guessing"),
+    "average_precision": (
+        "average precision",
+        "mean purity over all completenesses; guessing gives the share of targets",
+    ),
     "log_loss": ("log loss [nats]", "surprise at the truth; to compare with that of the prior"),
     "brier": ("Brier score", "mean squared error of the probabilities"),
     "calibration_error": (
         "calibration error",
         f"mean distance from the diagonal below, {BINS} bins; so few galaxies of perfect probabilities would show some",
     ),
-    "purity": ("purity", "true ones among those called wanted, at the threshold"),
-    "completeness": ("completeness", "called ones among those wanted, at the threshold"),
+    "purity": ("purity", "share of true targets among galaxies classified as targets, at the threshold"),
+    "completeness": ("completeness", "share of the targets that are classified as such, at the threshold"),
     "f1": ("F1", "harmonic mean of the two"),
 }
 
@@ -58,7 +60,7 @@ def write_report(run, metrics, results, stores, sky_rms):
     """
     for name in PICTURES:  # of an earlier report, which may have had other sets
         (run / name).unlink(missing_ok=True)
-    sections = [_heading(metrics, results), _table(metrics, results)]
+    overviews = []
     for name in reversed(list(results)):
         if name == "validation":
             continue
@@ -66,87 +68,51 @@ def write_report(run, metrics, results, stores, sky_rms):
         _, wanted, probability = results[name]
         prior = metrics["validation"]["log_loss_prior"]
         overview(picture, wanted, probability, metrics[name], metrics["learning"], prior)
-        sections.append(_figure(picture, f"Curves: {SETS[name]}", _CURVES))
-    leading = list(results)[-1]
-    sections.append(_mistakes(run, leading, metrics, results[leading], stores[leading], sky_rms))
-    told = {name: metrics[name] for name in ("tool", "created", "request", "store", "test_store", "calibration")}
-    text = html.escape(json.dumps(told, indent=1, sort_keys=True))
-    sections.append(f'<section id="made"><h2>How it was made</h2><pre>{text}</pre></section>')
-    write_text(run / REPORT, page.document(_title(metrics), sections))
-
-
-_CURVES = (
-    "Learning curves in log loss; ROC and purity against completeness, the dot is the threshold; the probabilities of "
-    "both kinds; how often galaxies of each probability are wanted (on the diagonal: as often as said)."
-)
-
-
-def _title(metrics):
-    return f"Classifier: {metrics['target']}"
-
-
-def _heading(metrics, results):
-    counts = metrics["galaxies"]
-    added = metrics["synthetic_per_epoch"]
-    learned = f"{counts['training']:,} real galaxies of {metrics['store']}"
-    if added:
-        alone = metrics["request"]["synthetic_share"] == 1
-        learned = f"{added:,} generated galaxies an epoch" + ("" if alone else f" and {learned}")
-    leading = list(results)[-1]
-    found = metrics[leading]
-    enough = "" if min(found["n_wanted"], found["n"] - found["n_wanted"]) >= 100 else (
-        "<p><strong>Fewer than 100 test galaxies of a kind: see how wide the intervals are.</strong></p>"
-    )  # fmt: skip
-    return (
-        f"<header><h1>{html.escape(_title(metrics))}</h1><p>Network {metrics['preset']}, augmentation "
-        f"{html.escape(metrics['request']['augment'])}, learned from {html.escape(learned)}; best of "
-        f"{metrics['epochs']} epochs: {metrics['best_epoch'] + 1}. {metrics['created']}</p>"
-        f'<p><span class="badge">ROC AUC {page.number(found["roc_auc"])}</span>'
-        f'<span class="badge">log loss {page.number(found["log_loss"])}, prior alone '
-        f"{page.number(found['log_loss_prior'])}</span></p>{enough}</header>"
+        overviews.append({"name": picture.stem, "title": f"Curves: {SETS[name]}", "data": embedded(picture)})
+    name = list(results)[-1]
+    found = metrics[name]
+    write_page(
+        run / REPORT,
+        "classifier.html",
+        title=f"Classifier: {metrics['target']}",
+        metrics=metrics,
+        learned=_learned(metrics),
+        leading=found,
+        few=min(found["n_wanted"], found["n"] - found["n_wanted"]) < ENOUGH,
+        sets=list(results),
+        set_words=SETS,
+        scores=[_score(metrics, results, key) for key in ROWS],
+        overviews=overviews,
+        mistakes=_mistakes(run, name, metrics, results[name], stores[name], sky_rms),
+        facts=as_json(
+            {name: metrics[name] for name in ("tool", "created", "request", "store", "test_store", "calibration")}
+        ),
     )
 
 
-def _table(metrics, results):
-    """All scores of all sets with their intervals."""
-
-    def beside(name, key):
-        if key in metrics[name]["intervals"]:
-            return " to ".join(page.number(edge) for edge in metrics[name]["intervals"][key])
-        return f"perfect ones: {page.number(metrics[name][f'{key}_of_perfect'])}"
-
-    head = "".join(
-        f'<th scope="col" class="number">{name}<br><small>{metrics[name]["n"]:,}</small></th>' for name in results
-    )
-    rows = ""
-    for key, (title, words) in ROWS.items():
-        cells = "".join(
-            f'<td class="number" data-label="{name}">{page.number(metrics[name][key])}'
-            f"<br><small>{beside(name, key)}</small></td>"
-            for name in results
-        )
-        rows += f'<tr><th scope="row">{title}<br><small>{html.escape(words)}</small></th>{cells}</tr>'
-    prior = "".join(
-        f'<td class="number" data-label="{name}">{page.number(metrics[name]["log_loss_prior"])}</td>'
-        for name in results
-    )
-    rows += f'<tr><th scope="row">log loss of the prior alone [nats]</th>{prior}</tr>'
-    words = "; ".join(f"{name}: {html.escape(SETS[name])}" for name in results)
-    chosen = metrics["calibration"]
-    return (
-        f'<section id="scores"><h2>Scores</h2><p>{words}. With 95% intervals. Called wanted '
-        f"from a probability of {page.number(chosen['threshold'])} on ({html.escape(chosen['rule'])}); temperature "
-        f'{page.number(chosen["temperature"])}.</p><table class="cards"><thead><tr><th scope="col">score'
-        f"</th>{head}</tr></thead><tbody>{rows}</tbody></table></section>"
-    )
+def _learned(metrics):
+    """Say what the classifier learned from."""
+    real = f"{metrics['galaxies']['training']:,} real galaxies of {metrics['store']}"
+    if not metrics["synthetic_per_epoch"]:
+        return real
+    generated = f"{metrics['synthetic_per_epoch']:,} generated galaxies an epoch"
+    return generated if metrics["request"]["synthetic_share"] == 1 else f"{generated} and {real}"
 
 
-def _figure(picture, title, caption):
-    return (
-        f'<section id="{picture.stem}"><h2>{html.escape(title)}</h2><figure><figcaption>{html.escape(caption)}'
-        f'</figcaption><div class="wide"><img src="{page.embedded(picture)}" alt="{html.escape(title)}"></div></figure>'
-        "</section>"
-    )
+def _score(metrics, results, key):
+    """Return a row of the table: a score of each set, and beside it its interval or what to compare it with."""
+
+    def beside(found):
+        if key in found["intervals"]:
+            return limits(found["intervals"][key])
+        return f"perfect ones: {number(found[f'{key}_of_perfect'])}"
+
+    title, words = ROWS[key]
+    return {
+        "title": title,
+        "words": words,
+        "cells": [(name, metrics[name][key], beside(metrics[name])) for name in results],
+    }
 
 
 def overview(path, wanted, probability, found, history, prior):
@@ -181,14 +147,14 @@ def overview(path, wanted, probability, found, history, prior):
         roc.plot(line["false_positive_rate"][at], line["completeness"][at], "o", color=SYNTHETIC)
         recall.plot(line["completeness"][at], line["purity"][at], "o", color=SYNTHETIC)
     edges = np.linspace(0, 1, 2 * BINS + 1)
-    histogram.hist(probability[wanted == 0], edges, alpha=0.5, color=REAL, label="not wanted")
-    histogram.hist(probability[wanted == 1], edges, alpha=0.5, color=SYNTHETIC, label="wanted")
+    histogram.hist(probability[wanted == 0], edges, alpha=0.5, color=REAL, label="no target")
+    histogram.hist(probability[wanted == 1], edges, alpha=0.5, color=SYNTHETIC, label="target")
     histogram.set(xlabel="probability", ylabel="galaxies", xlim=(0, 1), title=f"{len(wanted):,} galaxies")
     histogram.legend()
     points = reliability(wanted, probability)
     honest.plot([0, 1], [0, 1], color="0.5", ls=":")
     honest.errorbar(points["probability"], points["share"], points["error"], fmt="o-", color=OTHER, ms=4)
-    honest.set(xlabel="probability", ylabel="share of wanted galaxies", xlim=(0, 1), ylim=(0, 1))
+    honest.set(xlabel="probability", ylabel="share of target galaxies", xlim=(0, 1), ylim=(0, 1))
     honest.set_title(f"Reliability, error {found['calibration_error']:.3f}")
     cut.plot(line["threshold"], line["purity"], color=OTHER, label="purity")
     cut.plot(line["threshold"], line["completeness"], color=SYNTHETIC, label="completeness")
@@ -213,7 +179,7 @@ def confident_mistakes(wanted, probability, threshold, shown=SHOWN):
     Returns
     -------
     missed, intruders : int array
-        Wanted ones of the lowest probability; unwanted ones of the highest.
+        Targets of the lowest probability; other galaxies of the highest.
     """
     missed = np.flatnonzero((wanted == 1) & (probability < threshold))
     intruders = np.flatnonzero((wanted == 0) & (probability >= threshold))
@@ -222,40 +188,44 @@ def confident_mistakes(wanted, probability, threshold, shown=SHOWN):
 
 
 def _cell(value):
-    """Return a value of a catalog's column as HTML, a dash where it is missing."""
+    """Return a value of a catalog's column as text, a dash where it is missing."""
     if np.ma.is_masked(value) or value.dtype.kind in "iU" and value in (MISSING_INT, ""):
-        return page.number(None)
-    return page.number(value) if value.dtype.kind == "f" else html.escape(str(value))
+        return number(None)
+    return number(value) if value.dtype.kind == "f" else str(value)
 
 
 def _mistakes(run, name, metrics, result, store, sky_rms):
-    """Pictures and table of the most confident mistakes."""
+    """Draw the most confident mistakes; return what the page shows of them, None where there are none."""
     ids, wanted, probability = result
-    missed, intruders = confident_mistakes(wanted, probability, metrics["calibration"]["threshold"])
-    groups = [("wanted,\nnot called", missed), ("called,\nnot wanted", intruders)]
+    threshold = metrics["calibration"]["threshold"]
+    missed, intruders = confident_mistakes(wanted, probability, threshold)
+    groups = [("target,\nmissed", missed), ("no target,\nclassified as one", intruders)]
     groups = [(title, which) for title, which in groups if len(which)]
     if not groups:
-        return '<section id="mistakes"><h2>Mistakes</h2><p>None.</p></section>'
+        return None
     picture, rows = run / MISTAKES, store.rows_of(ids)
-    told = [column for column in store.columns if re.search(rf"\b{re.escape(column)}\b", metrics["target"])]
-    told += [column for column in ("photo_z", "log_mass") if column in store.columns and column not in told]
-    told = {column: store.column(column)[rows] for column in told if column != store.id_column}
+    names = [column for column in store.columns if re.search(rf"\b{re.escape(column)}\b", metrics["target"])]
+    names += [column for column in ("photo_z", "log_mass") if column in store.columns and column not in names]
+    columns = {column: store.column(column)[rows] for column in names if column != store.id_column}
     pictures = [galaxy_pictures.colour(store.images(rows[which]), sky_rms) for _, which in groups]
     titles = [f"p = {p:.2f}" for p in probability[groups[0][1]]] if len(groups) == 1 else ()
     # One lone mistake is drawn no larger than a row of them
     width = WIDTH_INCH * (1 + max(map(len, pictures))) / (1 + SHOWN)
     galaxy_pictures.gallery(picture, pictures, [title for title, _ in groups], titles, figure_width=width)
-    head = "".join(f'<th scope="col" class="number">{html.escape(text)}</th>' for text in ("probability", *told))
-    body = ""
-    for title, which in groups:
-        for k in which:
-            values = (probability[k], *(column[k] for column in told.values()))
-            cells = "".join(f'<td class="number">{_cell(value)}</td>' for value in values)
-            body += f'<tr><th scope="row">{ids[k]}</th><td>{html.escape(title)}</td>{cells}</tr>'
-    share = statistics.fmean((probability >= metrics["calibration"]["threshold"]) != (wanted == 1))
-    caption = f"{share:.1%} of the {name} galaxies are on the wrong side of the threshold; these most of all, in order."
-    table = (
-        f'<div class="scroll"><table><thead><tr><th scope="col">{store.id_column}</th><th scope="col"></th>{head}</tr>'
-        f"</thead><tbody>{body}</tbody></table></div>"
-    )
-    return _figure(picture, "The most confident mistakes", caption).replace("</section>", f"{table}</section>")
+    share = statistics.fmean((probability >= threshold) != (wanted == 1))
+    return {
+        "caption": f"{share:.1%} of the {name} galaxies are on the wrong side of the threshold; these most of all, in"
+        " order.",
+        "data": embedded(picture),
+        "id_column": store.id_column,
+        "columns": ["probability", *columns],
+        "rows": [
+            {
+                "id": ids[k],
+                "group": title,
+                "cells": [_cell(value) for value in (probability[k], *(each[k] for each in columns.values()))],
+            }
+            for title, which in groups
+            for k in which
+        ],
+    }

@@ -1,15 +1,11 @@
 """The study's plot and page: AUC and gain against the share of real galaxies."""
 
-import html
-import json
-
 import numpy as np
 
 from galaxycgan.config.classifier import SYNTHETIC_BESIDE
 from galaxycgan.evaluation.classifiers.paired_bootstrap import SMALL, WIDEST
 from galaxycgan.evaluation.figures.style import SERIES, WIDTH_INCH, save_figure, style
-from galaxycgan.evaluation.reports import evaluation_report as page
-from galaxycgan.files.atomic import write_text
+from galaxycgan.evaluation.reports.html_page import as_json, embedded, write_page
 
 PLOT, REPORT, TABLE = "study.png", "report.html", "study.csv"
 
@@ -24,24 +20,32 @@ def write_report(run, report):
         What study.json holds.
     """
     draw(run / PLOT, report["arms"], report["baseline"])
-    goals = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th><td class="word {word}">{word}</td></tr>'
-        for name, word in report["goals"].items()
+    write_page(
+        run / REPORT,
+        "study.html",
+        title="Do generated galaxies help the classifier?",
+        report=report,
+        beside=_beside(report["request"]["synthetic_share"]),
+        small=f"{SMALL:.0%}",
+        widest=WIDEST,
+        plot=embedded(run / PLOT),
+        rows=[_row(row, report["arms"]) for row in report["arms"]],
+        facts=as_json({name: report[name] for name in ("tool", "created", "request")}),
     )
-    made = html.escape(json.dumps({name: report[name] for name in ("tool", "created", "request")}, indent=1))
-    sections = [
-        f"<header><h1>Do generated galaxies help the classifier?</h1><p>{html.escape(report['target'])}; "
-        f"{report['n_test']:,} test galaxies of {html.escape(report['test'])}, {report['n_wanted']:,} of them wanted; "
-        f"{len(report['seeds'])} GANs and classifiers for each share of the training galaxies of "
-        f"{html.escape(report['store'])}; {_beside(report['request']['synthetic_share'])}. {report['created']}</p>"
-        "</header>",
-        f'<section id="goals"><h2>Goals</h2><table><tbody>{goals}</tbody></table>{_pooled(report)}</section>',
-        f'<section id="plot"><h2>ROC AUC by share of real galaxies</h2><figure><div class="wide"><img src="'
-        f'{page.embedded(run / PLOT)}" alt="ROC AUC and gain by share of real galaxies"></div></figure></section>',
-        _table(report),
-        f'<section id="made"><h2>How it was made</h2><pre>{made}</pre></section>',
-    ]
-    write_text(run / REPORT, page.document("Do generated galaxies help the classifier?", sections))
+
+
+def _row(row, rows):
+    """Return what the table shows of a way of training at a share."""
+    return {
+        "share": f"{row['fraction']:.0%}",
+        "arm": row["arm"],
+        "roc_auc": row["roc_auc"],
+        "interval": row["interval"],
+        "scatter": row["scatter"],
+        "gain": row.get("difference"),
+        "gain_interval": row.get("difference_interval"),
+        "words": row.get("verdict", "baseline") + _worth(row, rows),
+    }
 
 
 def _beside(share):
@@ -82,49 +86,6 @@ def _worth(row, rows):
 def _share(value, shares):
     """Say a share; the smallest and the largest that were measured stand for all beyond."""
     return f"{value:.0%}" + (" or less" if value <= min(shares) else " or more" if value >= max(shares) else "")
-
-
-def _pooled(report):
-    words = []
-    if found := report["pooled"]:
-        words.append(
-            f"Pooled gain at shares up to {SMALL:.0%}: {page.number(found['difference'])} ("
-            f"{' to '.join(page.number(edge) for edge in found['interval'])}), {found['verdict']}."
-        )
-    if found := report["synthetic_alone"]:
-        words.append(
-            f"Trained on generated galaxies alone: {page.number(found['ratio'])} of the AUC of training on real ones ("
-            f"{' to '.join(page.number(edge) for edge in found['interval'])})."
-        )
-    return f"<p>{' '.join(words)}</p>"
-
-
-def _table(report):
-    head = "".join(
-        f'<th scope="col" class="number">{text}</th>' for text in ("ROC AUC", "between seeds", "gain on baseline", "")
-    )
-    rows = ""
-    for row in report["arms"]:
-        gain = page.number(row.get("difference"))
-        if "difference" in row:
-            gain += f" <small>({' to '.join(page.number(edge) for edge in row['difference_interval'])})</small>"
-        words = row.get("verdict", "baseline") + _worth(row, report["arms"])
-        limits = " to ".join(page.number(edge) for edge in row["interval"])
-        rows += (
-            f'<tr><th scope="row">{row["fraction"]:.0%}, {html.escape(row["arm"])}</th>'
-            f'<td class="number" data-label="AUC">{page.number(row["roc_auc"])} <small>({limits})</small></td>'
-            f'<td class="number" data-label="seeds">{page.number(row["scatter"])}</td>'
-            f'<td class="number" data-label="gain">{gain}</td><td>{words}</td></tr>'
-        )
-    return (
-        f'<section id="table"><h2>All ways of training</h2><p>Baseline: {html.escape(report["baseline"])}. Differences '
-        "are paired: the same test galaxies and seeds on both sides; each seed has its own draw of training galaxies. "
-        "95% intervals from draws of test galaxies and seeds; undecided: the interval holds 0 and is wider than "
-        f"{WIDEST}. The validation galaxies, all of them at every share, chose the GANs' weights and the"
-        " classifiers' epoch and calibration.</p>"
-        f'<table class="cards"><thead><tr><th scope="col">share, way of training</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></section>"
-    )
 
 
 def draw(path, rows, baseline):
