@@ -209,6 +209,13 @@ def test_every_command_and_python_line_of_the_guides_has_its_test():
     assert commands("README.md", "Two commands") == [["make", "demo"], ["make", "test"]]
 
 
+def test_code_without_a_language_is_only_where_commands_change_the_machine():
+    """Only blocks of sh and python are run: a block that names neither would go untested."""
+    opened = {file: re.findall(r"^```(.*)$", (ROOT / file).read_text(), flags=re.MULTILINE)[::2] for file in GUIDES}
+    assert [file for file in GUIDES if set(opened[file]) - {"sh", "python"}] == ["slurm/README.md"]
+    assert opened["slurm/README.md"].count("") == 1
+
+
 @pytest.mark.parametrize("file, most", [("README.md", 120), ("CHANGES.md", 60)])
 def test_a_text_that_everybody_reads_is_short(file, most):
     assert len((ROOT / file).read_text().splitlines()) <= most
