@@ -8,7 +8,7 @@ import numpy as np
 from galaxycgan.catalogs.export.export import ascii_text
 from galaxycgan.catalogs.formats.hdf5 import is_hdf5
 from galaxycgan.catalogs.formats.suffixes import check_suffix
-from galaxycgan.catalogs.inputs.survey_table import numbers, read_table, whole_numbers
+from galaxycgan.catalogs.inputs.survey_table import SurveyTable
 from galaxycgan.catalogs.schema.columns import illegal
 from galaxycgan.catalogs.store.noise_recipe import has_noise
 from galaxycgan.catalogs.store.store import GalaxyStore
@@ -170,17 +170,17 @@ def _given_places(config, frame, catalog):
             raise UserError(f"{catalog.path}: has no ra and dec; give a table with --positions")
         return np.arange(catalog.n), *frame.to_pixels(catalog.column("ra"), catalog.column("dec"))
     path = Path(config.positions)
-    table = read_table(path, {}, option="--positions", keys=()).frame
-    pairs = [pair for pair in (("ra", "dec"), ("x", "y")) if set(pair) <= set(table)]
+    table = SurveyTable.read(path, {}, option="--positions", keys=())
+    pairs = [pair for pair in (("ra", "dec"), ("x", "y")) if set(pair) <= set(table.frame)]
     if not pairs:
         raise UserError(f"{path}: has neither ra and dec (deg) nor x and y (pixels, the first is 1)")
-    values = [numbers(table, name, path) for name in pairs[0]]
+    values = [table.numbers(name) for name in pairs[0]]
     bad = np.flatnonzero(illegal("", values[0]) | illegal("", values[1]))
     if len(bad):
         raise UserError(f"{path}: columns {', '.join(pairs[0])}: not a number in row {first_few(bad + 1)} of the data")
     x, y = frame.to_pixels(*values) if pairs[0] == ("ra", "dec") else (one - 1 for one in values)
     if "SYN_id" in table:
-        return catalog.rows_of(whole_numbers(table["SYN_id"], path, "SYN_id")), x, y
+        return catalog.rows_of(table.whole_numbers("SYN_id")), x, y
     if len(x) > catalog.n:
         raise UserError(
             f"{path}: {len(x):,} positions for {catalog.n:,} galaxies; a column SYN_id says which goes where"

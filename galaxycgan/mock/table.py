@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.inputs.raw_tables import read_raw
-from galaxycgan.catalogs.inputs.survey_table import numbers, parse_columns
+from galaxycgan.catalogs.inputs.survey_table import parse_columns
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.mock.population import (
     BANDS,
@@ -145,15 +145,14 @@ def read_galaxies(path, columns="", bad_rows="refuse"):
     """
     raw = read_raw(path, "--table")
     found = find_columns(raw.frame.columns, columns, path)
-    given = {name: _in_unit(numbers(raw.frame, source, path), name, source, raw.units, path)
-             for name, source in found.items()}  # fmt: skip
+    given = {name: _quantity(raw, name, source) for name, source in found.items()}
     notes = ["columns " + ", ".join(f"{name}={source}" for name, source in found.items())]
-    mags = np.full((len(raw.frame), len(BANDS)), np.nan)
+    mags = np.full((len(raw), len(BANDS)), np.nan)
     for name in [name for name in given if name.startswith("mag_")]:
         band = I if name == "mag_f814w" else BANDS.index(name[-1])
         values = given.pop(name)
         mags[:, band] = np.where((values > MAG_RANGE[0]) & (values < MAG_RANGE[1]), values, np.nan)
-    table = GalaxyTable(Path(path), np.arange(len(mags)), given, mags, tuple(notes))
+    table = GalaxyTable(raw.path, np.arange(len(mags)), given, mags, tuple(notes))
     bad = _bad_rows(table, found, bad_rows)
     if bad.all():
         raise UserError(f"{path}: none of its {len(bad):,} rows can be drawn as a galaxy")
@@ -221,16 +220,16 @@ def _mapped(names, columns, path):
     return found
 
 
-def _in_unit(values, quantity, source, units, path):
-    """Return values in the quantity's unit, where the file tells theirs: arcsec or degrees."""
+def _quantity(raw, name, source):
+    """Return a column of a `RawTable` in the quantity's unit, arcsec or degrees, where the file gives the column's."""
     from astropy import units as u
 
-    unit = u.arcsec if quantity.endswith("_arcsec") else u.deg if quantity.endswith("_deg") else None
-    theirs = units.get(source)
+    values, theirs = raw.numbers(source), raw.units.get(source)
+    unit = u.arcsec if name.endswith("_arcsec") else u.deg if name.endswith("_deg") else None
     if unit is None or theirs is None or theirs == unit:
         return values
     if not theirs.is_equivalent(unit):
-        raise UserError(f"{path}: column {source} is in {theirs}, but {quantity} must be an angle")
+        raise UserError(f"{raw.path}: column {source} is in {theirs}, but {name} must be an angle")
     return values * theirs.to(unit)
 
 

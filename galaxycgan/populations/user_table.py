@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import QTable
 
-from galaxycgan.catalogs.inputs.survey_table import numbers, read_table, require
+from galaxycgan.catalogs.inputs.survey_table import SurveyTable
 from galaxycgan.catalogs.schema.columns import free_name, illegal, is_measured, legal_range
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.atomic import file_record
@@ -14,7 +14,7 @@ OPTION = "--table"
 
 
 class Lightcone:
-    """A table of any format that `tables.read_table` knows, each row of which becomes a galaxy.
+    """A table of any format that `SurveyTable.read` takes, each row of which becomes a galaxy.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ class Lightcone:
 
     def __init__(self, recipe, columns, categories, bands):
         path = Path(recipe.options["file"])
-        table = read_table(path, recipe.options.get("columns", {}), option=OPTION, bands=bands, keys=())
-        require(table.frame, [name for name in columns if name not in table.frame], path)
-        self.labels = np.stack([numbers(table.frame, name, path) for name in columns], -1)
+        table = SurveyTable.read(path, recipe.options.get("columns", {}), option=OPTION, bands=bands, keys=())
+        table.require(columns)
+        self.labels = np.stack([table.numbers(name) for name in columns], -1)
         self._refuse_illegal(path, columns, categories)
-        everything = table.take(np.arange(len(table.frame)), bands)
+        everything = table.take(np.arange(len(table)), bands)
         extra = QTable()
         for name in (name for name in everything.colnames if name not in columns):
             title = free_name(name, everything.colnames) if is_measured(name, bands) else name

@@ -56,6 +56,42 @@ def test_the_rule_decides_which_of_several_matches_is_kept(survey_files, rule, e
         assert values_of(store, survey_files, image, "COSMOS_id") == expected + image
 
 
+@pytest.mark.parametrize(
+    ("rule", "without", "others"),
+    [
+        ("nearest", ["sep"], "massive or first"),
+        ("nearest", ["sep", "log_mass"], "first"),
+        ("massive", ["log_mass"], "nearest or first"),
+        ("massive", ["sep", "log_mass"], "first"),
+        ("error", [], "nearest, massive or first"),
+        ("error", ["sep"], "massive or first"),
+        ("error", ["log_mass"], "nearest or first"),
+        ("error", ["sep", "log_mass"], "first"),
+    ],
+    ids=str,
+)
+def test_a_rule_that_fails_names_only_rules_that_work_on_this_table(survey_files, rule, without, others):
+    survey_files.table = survey_files.table.drop(columns=without)
+    survey_files.write()
+    with pytest.raises(UserError, match="objects.csv: ") as caught:
+        survey_files.convert(duplicates=rule, labels="photo_z")
+    text = str(caught.value)
+    assert text.endswith(f"--duplicates {others}")
+    column = {"nearest": "sep", "massive": "log_mass"}.get(rule)
+    reason = f"--duplicates {rule} needs the column {column}" if column else "6 HSC_ids have several selected rows: "
+    assert reason in text and (column is None or f"--columns {column}=NAME_IN_TABLE" in text)
+    for other in others.replace(" or ", ", ").split(", "):
+        out = survey_files.directory / f"{other}.h5"
+        assert GalaxyStore(survey_files.convert(duplicates=other, labels="photo_z", out=str(out))).n == 60
+
+
+@pytest.mark.parametrize("column", [["heavy"] * 70, [None] * 70], ids=["text", "blank"])
+def test_a_rule_whose_column_holds_no_numbers_is_not_advised(survey_files, column):
+    survey_files.table = survey_files.table.drop(columns="sep").assign(log_mass=column)
+    with pytest.raises(UserError, match="--duplicates first$"):
+        survey_files.write().convert(labels="photo_z")
+
+
 def test_a_tie_goes_to_the_smallest_cosmos_id(survey_files):
     assert values_of(GalaxyStore(survey_files.convert()), survey_files, 8, "COSMOS_id") == 400_008
 
@@ -235,29 +271,6 @@ def test_without_a_column_selected_all_rows_may_be_kept(survey_files):
     store = GalaxyStore(survey_files.write().convert())
     assert values_of(store, survey_files, 5, "COSMOS_id") == 600_005
     assert store.column("labelled").sum() == 59
-
-
-@pytest.mark.parametrize(
-    ("rule", "missing", "advised"),
-    [
-        ("nearest", ["sep"], "massive or first"),
-        ("massive", ["log_mass"], "nearest or first"),
-        ("nearest", ["sep", "log_mass"], "first"),
-        ("massive", ["sep", "log_mass"], "first"),
-        ("error", [], "nearest or massive or first"),
-        ("error", ["sep"], "massive or first"),
-    ],
-)
-def test_a_rule_that_cannot_choose_advises_those_that_can_with_the_columns_at_hand(
-    survey_files, command, rule, missing, advised
-):
-    survey_files.table = survey_files.table.drop(columns=missing)
-    arguments = survey_files.write().arguments("--duplicates", rule, "--labels", "photo_z")
-    code, _, err = command(*arguments)
-    assert code == 2 and err.strip().endswith(f" --duplicates {advised}")
-    for other in advised.split(" or "):
-        code, _, err = command(*survey_files.arguments("--duplicates", other, "--labels", "photo_z", "--overwrite"))
-        assert code == 0, err
 
 
 def test_without_a_choice_to_make_no_separation_is_needed(survey_files):

@@ -18,6 +18,7 @@ from galaxycgan.catalogs.convert.matching import nearest_image
 from galaxycgan.catalogs.inputs.cutout_directories import _centre
 from galaxycgan.catalogs.inputs.cutouts import central
 from galaxycgan.catalogs.inputs.raw_tables import read_raw
+from galaxycgan.catalogs.inputs.survey_table import SurveyTable
 from galaxycgan.catalogs.schema.columns import describe_column
 from galaxycgan.catalogs.store.store import GalaxyStore
 from galaxycgan.errors import UserError
@@ -618,17 +619,46 @@ def test_a_directory_takes_positions_from_a_list_in_any_order(survey):
     assert store.column("labelled").sum() == N - 2
 
 
+def test_a_survey_table_parses_what_is_asked_for_once_and_leaves_the_rest(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("HSC_id,photo_z,note,sep\n43150000000000001,0.5,x,1\n43150000000000002,,7,2\n")
+    table = SurveyTable.read(path, {})
+    assert table.ids.dtype == np.int64 and table.ids.tolist() == [43150000000000001, 43150000000000002]
+    assert table.selected.all() and len(table) == 2 and "photo_z" in table and "log_mass" not in table
+    redshifts = table.numbers("photo_z")
+    assert redshifts is table.numbers("photo_z") and redshifts.dtype == np.float64 and not redshifts.flags.writeable
+    np.testing.assert_array_equal(redshifts, [0.5, np.nan])
+    assert table.frame["note"].tolist() == ["x", "7"]
+    with pytest.raises(UserError, match=r"t.csv: column note, row 1 of the data: 'x' is not a number \(1 such rows\)"):
+        table.numbers("note")
+    with pytest.raises(UserError, match=r"t.csv: no column log_mass; it has .*--columns log_mass=NAME_IN_TABLE.*; so"):
+        table.require(["photo_z", "log_mass"], "; so")
+
+
+def test_positions_of_a_list_of_ids_are_converted_from_their_own_unit_by_any_name(survey):
+    listed = Table.read(sky_survey(survey).directory / "list.fits")
+    listed["RA2000"] = listed["ra"] / 15 * u.hour
+    listed["OBJ"] = listed["HSC_id"]
+    listed.remove_columns(["ra", "HSC_id"])
+    listed.write(survey.directory / "hours.fits")
+    survey.table = survey.table.rename(columns={"ra": "RA2000"}).assign(OBJ=1)
+    settings = {"bands": "g,r,i", "match_radius": 1, "columns": "ra=RA2000,HSC_id=OBJ"}
+    store = convert(survey.write(), ids=survey.directory / "hours.fits", **settings)
+    assert np.array_equal(store.ids, np.sort(survey.ids)) and store.column("labelled").sum() == N - 2
+
+
 def test_the_sky_is_round_at_zero_hours_and_at_the_poles():
     ra, dec = np.array([359.9999, 0.0001, 12.0, 180.0]), np.array([0.0, 0.0, 89.99999, -89.99999])
     frame = pd.DataFrame({"ra": [0.00005, -0.0001, 192.0, 200.0], "dec": [0.0, 0.0, 89.99999, -89.99999]})
-    image, sep = nearest_image(frame, ra, dec, 1.0, "t.csv")
+    image, sep = nearest_image(SurveyTable(Path("t.csv"), frame), ra, dec, 1.0)
     assert image.tolist() == [1, 0, 2, 3]
     np.testing.assert_allclose(sep[:3], [0.18, 0, 0.072], atol=1e-5)
 
 
 def test_a_row_near_two_objects_belongs_to_the_nearer_and_one_without_position_to_none():
     frame = pd.DataFrame({"ra": [150.0002, None, 20.0], "dec": [2.0, 2.0, 2.0]})
-    image, sep = nearest_image(frame, np.array([150.0, 150.0003]), np.array([2.0, 2.0]), 1.0, "t.csv")
+    table = SurveyTable(Path("t.csv"), frame)
+    image, sep = nearest_image(table, np.array([150.0, 150.0003]), np.array([2.0, 2.0]), 1.0)
     assert image.tolist() == [1, -2, -1]
     assert np.isnan(sep[1:]).all() and sep[0] == pytest.approx(0.36, abs=0.01)
 

@@ -1,4 +1,4 @@
-"""The command ``convert``: survey files become one store. Here is the order of the work, beside it are the rules."""
+"""The command ``convert``: survey files become one store; here is the order of the work."""
 
 import dataclasses
 import functools
@@ -12,9 +12,9 @@ from galaxycgan.catalogs.convert.flux_check import FluxSample, check_fluxes
 from galaxycgan.catalogs.convert.matching import ROW_FATES, match, nearest_image, with_match
 from galaxycgan.catalogs.convert.report import in_words, make_report, sep_report
 from galaxycgan.catalogs.inputs.cutouts import Cutouts
-from galaxycgan.catalogs.inputs.objects import find_objects
+from galaxycgan.catalogs.inputs.objects import Objects, find_objects
 from galaxycgan.catalogs.inputs.open_cutouts import open_source
-from galaxycgan.catalogs.inputs.survey_table import KEYS, numbers, read_table, require
+from galaxycgan.catalogs.inputs.survey_table import KEYS, SurveyTable
 from galaxycgan.catalogs.schema.columns import describe_column, free_name
 from galaxycgan.catalogs.store.splits import split_report
 from galaxycgan.catalogs.store.store import NO_SPLIT, GalaxyStore, split_of
@@ -75,8 +75,8 @@ class Inputs:
 
     plan: ConvertChoices
     images: Cutouts
-    objects: object
-    table: object
+    objects: Objects
+    table: SurveyTable
 
     @classmethod
     def read(cls, config, context):
@@ -89,12 +89,12 @@ class Inputs:
         objects = find_objects(config, source, plan.columns)
         path = config.table or (config.images if source.metadata.has_table else DEFAULT_TABLE)
         keys = [name for name in KEYS if name != "HSC_id" or not config.match_radius]
-        table = read_table(path, plan.columns, bands=plan.bands, keys=keys, all_matches=True)
-        require(table.frame, ("ra", "dec") if config.match_radius else ("HSC_id",), path)
-        present = ",".join(name for name in plan.labels if name in table.frame)
+        table = SurveyTable.read(path, plan.columns, bands=plan.bands, keys=keys, all_matches=True)
+        table.require(("ra", "dec") if config.match_radius else ("HSC_id",))
+        present = ",".join(name for name in plan.labels if name in table)
         ways_out = f"; --labels {present} does without" if present else ""
         ways_out += "" if config.table else "; --table names another file"
-        require(table.frame, plan.labels, path, ways_out)
+        table.require(plan.labels, ways_out)
         images = Cutouts(source, plan.band_index, plan.size)
         inputs = cls(plan, images, objects, table)
         _refuse_incomplete(config, inputs)
@@ -129,20 +129,18 @@ def _match(config, inputs):
     """Match rows and images, by position or by id; return the inputs with exact labels, and the matching."""
     table, objects, image = inputs.table, inputs.objects, None
     if config.match_radius:
-        image, sep = nearest_image(table.frame, objects.ra, objects.dec, config.match_radius, table.path)
-        table = dataclasses.replace(table, frame=with_match(table.frame, objects.ids, image, sep))
+        image, sep = nearest_image(table, objects.ra, objects.dec, config.match_radius)
+        table = with_match(table, objects.ids, image, sep)
+    labels = inputs.plan.labels
     matching = match(
-        table.frame,
+        table,
         objects.ids,
         duplicates=config.duplicates,
-        labels=inputs.plan.labels,
+        labels=labels,
         drop_illegal=config.bad_rows == "drop",
-        path=table.path,
         image=image,
     )
-    for name in inputs.plan.labels:
-        table.frame[name] = numbers(table.frame, name, table.path)
-    return dataclasses.replace(inputs, table=table), matching
+    return dataclasses.replace(inputs, table=table.with_numbers(labels)), matching
 
 
 class _BadPixels(Exception):
@@ -178,10 +176,8 @@ def _write(config, context, inputs, matching, bad):
         fluxes = _append_images(writer, config, context, inputs, order, bad)
         split = split_of(ids[order], config.split_salt, plan.fractions)
         split[~catalog["labelled"]] = NO_SPLIT
-        report = make_report(matching, ids, len(inputs.table.frame), bad, inputs.images.incomplete)
-        labels = {name: numbers(inputs.table.frame, name, inputs.table.path) for name in plan.labels}
-        labels = {name: np.where(catalog["labelled"], v[matching.row[order]], np.nan) for name, v in labels.items()}
-        report["splits"] = split_report(split, labels)
+        report = make_report(matching, ids, len(inputs.table), bad, inputs.images.incomplete)
+        report["splits"] = split_report(split, _kept_labels(inputs, matching, order))
         report["sep_arcsec"] = sep_report(_kept_sep(inputs, matching, order))
         report["notes"] = [*inputs.images.source.metadata.notes, *inputs.table.notes]
         report["fluxes"] = check_fluxes(fluxes, inputs.table, matching.row[order], plan.bands, plan.pixels)
@@ -243,8 +239,7 @@ def _catalog(inputs, matching, order):
     """
     table, objects = inputs.table, inputs.objects
     rows = matching.row[order]
-    table = dataclasses.replace(table, frame=table.frame.drop(columns=["selected"], errors="ignore"))
-    catalog = table.take(rows, inputs.plan.bands)
+    catalog = table.take(rows, inputs.plan.bands, leave_out=("selected",))
     own = inputs.images.columns()
     if objects.ra is not None and table.path != inputs.images.source.path:
         own |= {
@@ -261,17 +256,23 @@ def _catalog(inputs, matching, order):
     return catalog
 
 
+def _kept_labels(inputs, matching, order):
+    """Return each label of the images in `order`: {name: float64 [n]}, NaN without a row."""
+    rows = matching.row[order]
+    return {name: np.where(rows >= 0, inputs.table.numbers(name)[rows], np.nan) for name in inputs.plan.labels}
+
+
 def _kept_sep(inputs, matching, order):
     """Return the distance of each kept row in arcsec, float64 [k]; empty without such a column."""
-    frame, rows = inputs.table.frame, matching.row[order]
-    return numbers(frame, "sep", inputs.table.path)[rows[rows >= 0]] if "sep" in frame else np.zeros(0)
+    rows = matching.row[order]
+    return inputs.table.numbers("sep")[rows[rows >= 0]] if "sep" in inputs.table else np.zeros(0)
 
 
 def _matches(inputs, matching, bad):
     """Return every row of the table that points at a stored image, by HSC_id, with `kept`."""
     stored = (matching.image >= 0) & ~bad[matching.image]
     rows = np.flatnonzero(stored)
-    rows = rows[np.argsort(inputs.table.frame["HSC_id"].to_numpy()[rows], kind="stable")]
+    rows = rows[np.argsort(inputs.table.ids[rows], kind="stable")]
     table = inputs.table.take(rows, inputs.plan.bands)
     table["kept"] = matching.row_fate[rows] == ROW_FATES.index("kept")
     table["kept"].info.description = describe_column("kept").description

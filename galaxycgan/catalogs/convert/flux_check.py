@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 
-from galaxycgan.catalogs.inputs.survey_table import numbers
 from galaxycgan.catalogs.schema.columns import magnitude_columns
 from galaxycgan.images.photometry import APERTURE_RADIUS, aperture_fluxes, geometry
 from galaxycgan.images.pixel_units import PixelScheme, ab_magnitude
@@ -94,7 +93,7 @@ def check_fluxes(sample, table, rows, bands, pixels):
     for k, band in enumerate(bands) if len(rows) else ():
         if band not in columns:
             continue
-        values = np.where(rows >= 0, numbers(table.frame, columns[band], table.path)[rows], np.nan)
+        values = np.where(rows >= 0, table.numbers(columns[band])[rows], np.nan)
         with np.errstate(invalid="ignore"):
             values[(values < BELIEVABLE_MAG[0]) | (values > BELIEVABLE_MAG[1])] = np.nan
         measured = sample.magnitudes[:, k]

@@ -5,18 +5,16 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from galaxycgan.catalogs.inputs.objects import check_positions
-from galaxycgan.catalogs.inputs.survey_table import numbers
 from galaxycgan.catalogs.schema.columns import free_name, illegal, legal_range
 from galaxycgan.errors import UserError, first_few
 
 #: What can become of a row of the table, and of an image.
 ROW_FATES = ("kept", "another match", "not selected", "illegal labels", "no image", "no position")
 IMAGE_FATES = ("labelled", "no row", "only unselected rows", "illegal labels")
+#: Rules that choose among several rows of an image, and the column that each reads.
+RULE_COLUMNS = {"nearest": "sep", "massive": "log_mass", "first": None}
 #: Instead of an image, for a row without ra and dec.
 NO_POSITION = -2
-#: Column by which a rule of `--duplicates` ranks the rows of one image.
-RANKED_BY = {"nearest": "sep", "massive": "log_mass"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Matching:
     ambiguous: int
 
 
-def match(frame, ids, *, duplicates, labels, drop_illegal, path, image=None):
+def match(table, ids, *, duplicates, labels, drop_illegal, image=None):
     """Give each image at most one row of the table.
 
     Rows that are not selected are never kept. The kept row's labels have to be legal: where they aren't, no other
@@ -50,18 +48,16 @@ def match(frame, ids, *, duplicates, labels, drop_illegal, path, image=None):
 
     Parameters
     ----------
-    frame : pandas.DataFrame
+    table : SurveyTable
         With HSC_id, the labels, and what the rule needs.
     ids : int64 array [n]
         Id of each image, unique.
     duplicates : str
         'nearest': smallest sep (blank or negative: last); 'massive': largest log_mass; 'first': first in the table;
-        'error': several are refused. Ties go to the smallest COSMOS_id.
+        'error': several are refused. Ties go to the smallest COSMOS_id. `RULE_COLUMNS` has what a rule reads.
     labels : iterable of str
     drop_illegal : bool
         Go on without rows whose labels are illegal.
-    path : str
-        The table's file, for messages.
     image : int64 array [m], optional
         The image of each row, -1 for none, -2 where it has no position: of `nearest_image`. Without it, the one with
         the row's HSC_id.
@@ -70,18 +66,20 @@ def match(frame, ids, *, duplicates, labels, drop_illegal, path, image=None):
     -------
     Matching
     """
-    placeless = np.zeros(len(frame), bool) if image is None else image == NO_POSITION
-    image = image_of_id(frame, ids, path) if image is None else np.maximum(image, -1)
-    selected = frame["selected"].to_numpy() if "selected" in frame else np.ones(len(frame), bool)
+    placeless = np.zeros(len(table), bool) if image is None else image == NO_POSITION
+    image = image_of_id(table, ids) if image is None else np.maximum(image, -1)
+    selected = table.selected
     candidates = np.flatnonzero((image >= 0) & selected)
     if not len(candidates):
-        raise UserError(f"{path}: column selected: every row that belongs to an image is unselected; nothing to label")
-    kept, ambiguous = _choose(frame, candidates, image, ids, duplicates, path)
-    row_fate = np.full(len(frame), ROW_FATES.index("another match"), np.int8)
+        raise UserError(
+            f"{table.path}: column selected: every row that belongs to an image is unselected; nothing to label"
+        )
+    kept, ambiguous = _choose(table, candidates, image, ids, duplicates)
+    row_fate = np.full(len(table), ROW_FATES.index("another match"), np.int8)
     row_fate[image < 0] = ROW_FATES.index("no image")
     row_fate[placeless] = ROW_FATES.index("no position")
     row_fate[(image >= 0) & ~selected] = ROW_FATES.index("not selected")
-    bad = _illegal_rows(frame, kept, labels, drop_illegal, path)
+    bad = _illegal_rows(table, kept, labels, drop_illegal)
     row_fate[kept] = ROW_FATES.index("kept")
     row_fate[kept[bad]] = ROW_FATES.index("illegal labels")
 
@@ -94,36 +92,34 @@ def match(frame, ids, *, duplicates, labels, drop_illegal, path, image=None):
     return Matching(row, image, row_fate, image_fate, ambiguous)
 
 
-def image_of_id(frame, ids, path):
+def image_of_id(table, ids):
     """Return for each row the index of the image with its HSC_id, -1 for none."""
-    row_ids = frame["HSC_id"].to_numpy()
+    row_ids = table.ids
     order = np.argsort(ids)
     places = np.minimum(np.searchsorted(ids, row_ids, sorter=order), len(ids) - 1)
     image = np.where(ids[order[places]] == row_ids, order[places], -1)
     if not np.any(image >= 0):
         raise UserError(
-            f"{path}: no HSC_id of the table belongs to an image: it has {first_few(frame['HSC_id'], 2)}, the images"
+            f"{table.path}: no HSC_id of the table belongs to an image: it has {first_few(row_ids, 2)}, the images"
             f" {first_few(ids, 2)}; --columns HSC_id=NAME_IN_TABLE maps another column, --match-radius 1.0 matches by"
             " position"
         )
     return image
 
 
-def nearest_image(frame, ra, dec, radius, path):
+def nearest_image(table, ra, dec, radius):
     """Find for each row the nearest object on the sky.
 
     Several rows may have the same object; a row near several objects belongs to the nearest of them.
 
     Parameters
     ----------
-    frame : pandas.DataFrame
-        With ra and dec in degrees, ICRS; a row where one is blank is near nothing.
+    table : SurveyTable
+        With ra and dec; a row where one is blank is near nothing.
     ra, dec : float64 array [n]
         Positions of the images' objects in degrees, ICRS.
     radius : float
         arcsec.
-    path : str
-        The table's file, for messages.
 
     Returns
     -------
@@ -135,19 +131,18 @@ def nearest_image(frame, ra, dec, radius, path):
     from astropy import units as u
     from astropy.coordinates import SkyCoord
 
-    row_ra, row_dec = (numbers(frame, name, path) for name in ("ra", "dec"))
-    check_positions(row_ra, row_dec, path)
-    image, sep = np.full(len(frame), NO_POSITION), np.full(len(frame), np.nan)
+    row_ra, row_dec = table.ra_dec()
+    image, sep = np.full(len(table), NO_POSITION), np.full(len(table), np.nan)
     known = np.flatnonzero(np.isfinite(row_ra) & np.isfinite(row_dec))
     if not len(known):
-        raise UserError(f"{path}: no row has a position (ra, dec) for --match-radius")
+        raise UserError(f"{table.path}: no row has a position (ra, dec) for --match-radius")
     objects = SkyCoord(ra * u.deg, dec * u.deg)
     found, distance, _ = SkyCoord(row_ra[known] * u.deg, row_dec[known] * u.deg).match_to_catalog_sky(objects)
     distance = distance.to_value(u.arcsec)
     near = distance <= radius
     if not near.any():
         raise UserError(
-            f"{path}: no row lies within {radius:g} arcsec of an image's object; the nearest is"
+            f"{table.path}: no row lies within {radius:g} arcsec of an image's object; the nearest is"
             f" {distance.min():.4g} arcsec away; see --match-radius and --columns ra=..., dec=..."
         )
     image[known] = np.where(near, found, -1)
@@ -155,17 +150,18 @@ def nearest_image(frame, ra, dec, radius, path):
     return image, sep
 
 
-def with_match(frame, ids, image, sep):
+def with_match(table, ids, image, sep):
     """Return a table with HSC_id and sep as the match on the sky found them; its own columns get ``_original``.
 
     HSC_id is 0 in rows without an image, which no store keeps.
     """
+    frame = table.frame
     own = {name: free_name(name, frame.columns) for name in ("HSC_id", "sep") if name in frame}
     found = pd.DataFrame({"HSC_id": np.where(image >= 0, ids[image], 0), "sep": sep}, index=frame.index)
-    return pd.concat([found, frame.rename(columns=own)], axis=1)
+    return dataclasses.replace(table, frame=pd.concat([found, frame.rename(columns=own)], axis=1))
 
 
-def _choose(frame, candidates, image, ids, duplicates, path):
+def _choose(table, candidates, image, ids, duplicates):
     """Return the rows that are kept, one for each image that has candidates, and how many had a choice."""
     counts = np.bincount(image[candidates], minlength=len(ids))
     several = np.flatnonzero(counts > 1)
@@ -173,11 +169,11 @@ def _choose(frame, candidates, image, ids, duplicates, path):
     if len(several):
         if duplicates == "error":
             raise UserError(
-                f"{path}: {len(several)} HSC_ids have several selected rows: {first_few(ids[several])};"
-                f" choose with --duplicates {_rules(frame)}"
+                f"{table.path}: {len(several)} HSC_ids have several selected rows: {first_few(ids[several])};"
+                f" choose with --duplicates {_other_rules(table, duplicates)}"
             )
-        rank = _rank(frame, duplicates, path)[candidates]
-    tie = frame["COSMOS_id"].to_numpy()[candidates] if "COSMOS_id" in frame else candidates
+        rank = _rank(table, duplicates)[candidates]
+    tie = table.frame["COSMOS_id"].to_numpy()[candidates] if "COSMOS_id" in table else candidates
     if duplicates == "first":
         tie = candidates
     order = np.lexsort((candidates, tie, rank, image[candidates]))
@@ -185,41 +181,52 @@ def _choose(frame, candidates, image, ids, duplicates, path):
     return candidates[order][first], len(several)
 
 
-def _rank(frame, duplicates, path):
+def _rank(table, duplicates):
     """Return a number for each row, smallest is best."""
-    if duplicates == "first":
-        return np.zeros(len(frame))
-    name = RANKED_BY[duplicates]
-    if name not in frame:
+    name = RULE_COLUMNS[duplicates]
+    if name is None:
+        return np.zeros(len(table))
+    if name not in table:
         raise UserError(
-            f"{path}: several rows have the same HSC_id and --duplicates {duplicates} needs the column {name}, which is"
-            f" not there; map it (--columns {name}=NAME_IN_TABLE) or use --duplicates {_rules(frame)}"
+            f"{table.path}: several rows have the same HSC_id and --duplicates {duplicates} needs the column {name},"
+            f" which is not there; map it (--columns {name}=NAME_IN_TABLE) or use --duplicates"
+            f" {_other_rules(table, duplicates)}"
         )
-    values = numbers(frame, name, path)
+    values = table.numbers(name)
     if duplicates == "massive":
         return np.where(np.isfinite(values), -values, np.inf)
     return np.where(values >= 0, values, np.inf)
 
 
-def _rules(frame):
-    """Return the rules of `--duplicates` that work with the columns of a table, as text."""
-    return " or ".join([*(rule for rule, column in RANKED_BY.items() if column in frame), "first"])
+def _other_rules(table, duplicates):
+    """Name the other rules that choose among several rows and find what they need in this table."""
+    rules = [rule for rule, name in RULE_COLUMNS.items() if rule != duplicates and _can_choose(table, name)]
+    return " or ".join(filter(None, (", ".join(rules[:-1]), rules[-1])))
 
 
-def _illegal_rows(frame, kept, labels, drop, path):
+def _can_choose(table, name):
+    """Return whether a table has the column of a rule, with numbers in it; a rule without a column always works."""
+    try:
+        return name is None or (name in table and np.isfinite(table.numbers(name)).any())
+    except UserError:
+        return False
+
+
+def _illegal_rows(table, kept, labels, drop):
     """Return which kept rows have labels that can't be; refuse them unless they shall be dropped."""
     bad = np.zeros(len(kept), bool)
     for name in labels:
-        values = numbers(frame, name, path)[kept]
+        values = table.numbers(name)[kept]
         wrong = illegal(name, values)
         bad |= wrong
         if wrong.any() and not drop:
-            ids = frame["HSC_id"].to_numpy()[kept[wrong]]
+            ids = table.ids[kept[wrong]]
             examples = [f"{id} ({value:g})" for id, value in zip(ids, values[wrong], strict=True)]
             raise UserError(
-                f"{path}: column {name}: {wrong.sum()} of {len(kept)} matched rows are not {legal_range(name)}: HSC_id"
-                f" {first_few(examples)}; correct them, or --bad-rows drop leaves their images unlabelled"
+                f"{table.path}: column {name}: {wrong.sum()} of {len(kept)} matched rows are not {legal_range(name)}:"
+                f" HSC_id {first_few(examples)}; correct them, or --bad-rows drop leaves their images unlabelled"
             )
     if bad.all():
-        raise UserError(f"{path}: no matched row has legal labels ({', '.join(legal_range(name) for name in labels)})")
+        ranges = ", ".join(legal_range(name) for name in labels)
+        raise UserError(f"{table.path}: no matched row has legal labels ({ranges})")
     return bad

@@ -9,7 +9,6 @@ import numpy as np
 from galaxycgan.catalogs.formats.npy import NpyFile, check_file
 from galaxycgan.catalogs.formats.suffixes import check_store_suffix
 from galaxycgan.catalogs.inputs.raw_tables import GZIP_ERRORS, GZIP_MAGIC, read_raw
-from galaxycgan.catalogs.inputs.survey_table import whole_numbers
 from galaxycgan.catalogs.store.conditions import evaluate
 from galaxycgan.catalogs.store.derived import (
     derived_header,
@@ -147,11 +146,11 @@ def read_id_list(path, id_column="HSC_id"):
     lines = _plain_lines(path)
     if lines is not None:
         return np.array([_whole_number(text, k, path) for k, text in lines], dtype=np.int64)
-    frame = read_raw(path, "--ids", (id_column,)).frame
-    if id_column not in frame and len(frame.columns) != 1:
-        raise UserError(f"{path}: no column {id_column}; it has {first_few(frame.columns, 30)}")
-    name = id_column if id_column in frame else frame.columns[0]
-    return whole_numbers(frame[name], path, name)
+    table = read_raw(path, "--ids", (id_column,))
+    names = table.frame.columns
+    if id_column not in table and len(names) != 1:
+        raise UserError(f"{path}: no column {id_column}; it has {first_few(names, 30)}")
+    return table.whole_numbers(id_column if id_column in table else names[0])
 
 
 def _npy_ids(path):

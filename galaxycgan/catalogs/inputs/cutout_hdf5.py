@@ -4,14 +4,15 @@ import os
 import tempfile
 
 import numpy as np
+import pandas as pd
 from astropy import units as u
 
 from galaxycgan.catalogs.formats.hdf5 import datasets, describe_contents, open_hdf5
 from galaxycgan.catalogs.formats.npy import FileArray
 from galaxycgan.catalogs.inputs.cutouts import CutoutSource, SourceMetadata, check_pixels, rows_of_array
-from galaxycgan.catalogs.inputs.objects import unique_ids
+from galaxycgan.catalogs.inputs.file_table import FileTable
 from galaxycgan.catalogs.inputs.raw_tables import to_series
-from galaxycgan.catalogs.inputs.survey_table import whole_numbers
+from galaxycgan.catalogs.schema.columns import SCHEMA
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.streaming import BLOCK_BYTES
 from galaxycgan.images.bands import HSC_FILTERS
@@ -99,7 +100,7 @@ def open_hdf5_cutouts(path, scratch):
         for layout in (GalaxiesML, MultimodalUniverse):
             if set(layout.needs) <= set(datasets(file)):
                 return layout(path, file, scratch)
-        if file.attrs.get("schema") == "galaxycgan-store":
+        if file.attrs.get("schema") == SCHEMA:
             raise UserError(f"{path}: a galaxycgan store already; galaxycgan info shows what is in it")
         raise UserError(
             f"{path}: an HDF5 file of unknown layout: it has {describe_contents(file)}; known are GalaxiesML"
@@ -131,11 +132,13 @@ class Hdf5Cutouts(CutoutSource):
 
     def _metadata(self, file, **more):
         """Return `SourceMetadata` with ids and positions from the file."""
-        ids = whole_numbers(to_series(np.ma.asarray(self._column(file, "object_id"))), self.path, "object_id")
+        ids = pd.DataFrame({"object_id": to_series(np.ma.asarray(self._column(file, "object_id")))})
         ra, dec = self._column(file, "ra"), self._column(file, "dec")
         known = ra is not None and dec is not None and ra.dtype.kind == dec.dtype.kind == "f"
         positions = {"ra": ra.astype(np.float64), "dec": dec.astype(np.float64)} if known else {}
-        return SourceMetadata(ids=unique_ids(ids, self.path), has_table=True, **positions, **more)
+        return SourceMetadata(
+            ids=FileTable(self.path, ids).unique_ids("object_id"), has_table=True, **positions, **more
+        )
 
     def rows(self, index, bands, size):
         return rows_of_array(self._images, index, bands, size)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from galaxycgan.catalogs.formats.npy import MAGIC, NpyFile, check_file
-from galaxycgan.catalogs.inputs.survey_table import numbers, read_table, require
+from galaxycgan.catalogs.inputs.file_table import check_positions, unique_ids
+from galaxycgan.catalogs.inputs.survey_table import SurveyTable
 from galaxycgan.errors import UserError, first_few
 
 DEFAULT_IDS = "data/HSC_ids.npy"
@@ -71,17 +72,12 @@ def _from_file(path, columns):
         start = file.read(len(MAGIC))
     if start.startswith(NUMPY_STARTS):
         return Objects(read_ids(path), path=Path(path))
-    table = read_table(path, {}, option="--ids", keys=("HSC_id",))
-    names = {name: name if name in table.frame else columns.get(name, name) for name in ("HSC_id", "ra", "dec")}
-    if names["HSC_id"] != "HSC_id" and names["HSC_id"] in table.frame:
-        table = read_table(path, {"HSC_id": names["HSC_id"]}, option="--ids", keys=("HSC_id",))
-    require(table.frame, ("HSC_id",), path)
-    ids = unique_ids(table.frame["HSC_id"].to_numpy(), path)
-    if not {names["ra"], names["dec"]} <= set(table.frame):
-        return Objects(ids, path=Path(path))
-    ra, dec = (numbers(table.frame, names[name], path) for name in ("ra", "dec"))
-    check_positions(ra, dec, path)
-    return Objects(ids, ra, dec, Path(path))
+    # The mapping is of the survey table: this one may have the training names already.
+    mapping = {name: columns[name] for name in ("HSC_id", "ra", "dec") if name in columns}
+    table = SurveyTable.read(path, mapping, option="--ids", keys=("HSC_id",), where_needed=True)
+    table.require(("HSC_id",))
+    ids = table.unique_ids("HSC_id")
+    return Objects(ids, *(table.ra_dec() if "ra" in table and "dec" in table else (None, None)), table.path)
 
 
 def _placed(ids, listed, images_path):
@@ -114,18 +110,6 @@ def _require_positions(found, images_path):
         )
 
 
-def check_positions(ra, dec, path):
-    """Refuse positions that can't be degrees; blank ones (NaN) are no mistake here."""
-    with np.errstate(invalid="ignore"):
-        wrong = (np.abs(dec) > 90) | (ra < -180) | (ra > 360) | np.isinf(ra) | np.isinf(dec)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise UserError(
-            f"{path}: columns ra, dec, row {row + 1} of the data: {ra[row]:g}, {dec[row]:g} is no position in degrees"
-            f" ({wrong.sum()} such rows)"
-        )
-
-
 def read_ids(path):
     """Read the ids of the images from an npy file.
 
@@ -144,14 +128,3 @@ def read_ids(path):
     if ids.dtype.kind == "u" and ids.max() > np.iinfo(np.int64).max:
         raise UserError(f"{path}: ids above 2^63 do not fit int64: {first_few(ids[ids > np.iinfo(np.int64).max])}")
     return unique_ids(ids.astype(np.int64), path)
-
-
-def unique_ids(ids, path):
-    """Return the ids of images; one that comes twice is an error."""
-    values, counts = np.unique(ids, return_counts=True)
-    repeated = values[counts > 1]
-    if len(repeated):
-        raise UserError(
-            f"{path}: {len(repeated)} ids come more than once: {first_few(repeated)}; keep one image of each"
-        )
-    return ids

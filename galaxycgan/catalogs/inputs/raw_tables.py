@@ -13,6 +13,7 @@ import pandas as pd
 
 from galaxycgan.catalogs.formats.hdf5 import HDF5_MAGIC, datasets, describe_contents, first_line, open_hdf5
 from galaxycgan.catalogs.formats.npy import check_file
+from galaxycgan.catalogs.inputs.file_table import FileTable
 from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.streaming import BLOCK_BYTES
 
@@ -23,29 +24,17 @@ PEEK_BYTES = 2048
 GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
-@dataclass
-class RawTable:
+@dataclass(frozen=True, eq=False)
+class RawTable(FileTable):
     """A table as it is in its file.
 
     Attributes
     ----------
-    frame : pandas.DataFrame
-        Nullable dtypes: integers stay integers beside blank cells.
-    units : dict
-        {column: astropy unit}, where the file tells one that astropy knows.
-    descriptions : dict
-        {column: text}, where the file has one.
     left_out : list of str
         Columns that hold more than one value in a row.
-    columns : dict
-        {training name: column} that the file's layout implies.
     """
 
-    frame: pd.DataFrame
-    units: dict = field(default_factory=dict)
-    descriptions: dict = field(default_factory=dict)
     left_out: list = field(default_factory=list)
-    columns: dict = field(default_factory=dict)
 
 
 def read_raw(path, option, text_columns=(), all_matches=False):
@@ -139,7 +128,7 @@ def _read_csv(path, text_columns):
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable CSV: {first_line(error)}") from None
     frame.columns = [column.strip() for column in frame.columns]
-    return RawTable(frame)
+    return RawTable(path, frame)
 
 
 def _read_astropy(path, name, format, where=None):
@@ -156,7 +145,7 @@ def _read_astropy(path, name, format, where=None):
         raise
     except Exception as error:  # astropy's readers raise errors of any kind for damaged files
         raise UserError(f"{path}: not a readable {name} table: {first_line(error)}") from None
-    return _from_astropy(table)
+    return _from_astropy(path, table)
 
 
 def _mask_flags(table, path):
@@ -175,7 +164,7 @@ def _mask_flags(table, path):
                 table[name] = MaskedColumn(table[name], mask=missing)
 
 
-def _from_astropy(table):
+def _from_astropy(path, table):
     """Take the columns of an astropy table that have one value in a row."""
     from astropy import units as u
     from astropy.table import Column
@@ -192,7 +181,7 @@ def _from_astropy(table):
             descriptions[name] = str(info.description)
         columns[name] = to_series(np.ma.asarray(getattr(column, "value", column)))
     left_out = [name for name in table.colnames if name not in plain]
-    return RawTable(pd.DataFrame(columns), units, descriptions, left_out)
+    return RawTable(path, pd.DataFrame(columns), units, descriptions, left_out=left_out)
 
 
 def to_series(values):
@@ -238,7 +227,7 @@ def _read_parquet(path):
         if frame[name].dtype.kind == "f":
             frame[name] = frame[name].astype(np.float64)
     units = _parquet_units({one.name: (one.metadata or {}).get(b"unit") for one in fields})
-    return RawTable(frame, units, left_out=[name or "(no name)" for name in names if name not in plain])
+    return RawTable(path, frame, units, left_out=[name or "(no name)" for name in names if name not in plain])
 
 
 def _parquet_units(texts):
@@ -274,7 +263,7 @@ def _read_columns(path, file):
     implied = {"HSC_id": "object_id", "photo_z": "specz_redshift"}
     implied = {name: source for name, source in implied.items() if source in names and name not in names}
     left_out = [name for name in found if name not in names and not name.startswith("image")]
-    return RawTable(frame, left_out=left_out, columns=implied)
+    return RawTable(path, frame, columns=implied, left_out=left_out)
 
 
 def _is_plain(dtype):
