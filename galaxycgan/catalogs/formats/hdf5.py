@@ -4,10 +4,12 @@ import contextlib
 
 import h5py
 
-from galaxycgan.errors import UserError
+from galaxycgan.errors import UserError, first_few
 from galaxycgan.files.streaming import BLOCK_BYTES
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+#: So many datasets and groups of an unknown file are named.
+MOST_NAMES = 12
 
 
 def is_hdf5(path):
@@ -54,11 +56,11 @@ def datasets(file):
     return {name: file[name] for name in names if isinstance(file[name], h5py.Dataset)}
 
 
-def describe_contents(file, limit=12):
+def describe_contents(file):
     """Name the datasets and groups of a file, datasets with their shapes."""
     found = datasets(file)
     texts = [f"{name} {list(found[name].shape)}" if name in found else f"{name}/" for name in file]
-    return ", ".join(texts[:limit]) + (", ..." if len(texts) > limit else "") if texts else "nothing"
+    return first_few(texts, MOST_NAMES) or "nothing"
 
 
 def first_line(error):

@@ -1,4 +1,4 @@
-"""Reads a store's images in file order and hashes them on the way: damage does not pass unseen. Judges no pixel."""
+"""Reads a store's images in file order and hashes them on the way: damage does not pass unseen."""
 
 import contextlib
 import hashlib

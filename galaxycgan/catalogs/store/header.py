@@ -1,4 +1,4 @@
-"""What holds for all galaxies of a store, and how ids are split into training, validation and test."""
+"""What holds for all galaxies of a store: bands, pixels, how ids are split into training, validation and test."""
 
 import dataclasses
 

@@ -83,7 +83,7 @@ def split_lines(splits):
     Parameters
     ----------
     splits : dict or None
-        As `split_report` returns it; a store of an older galaxycgan has counts only, which are left out.
+        As `split_report` returns it; None where no galaxy is in a split.
 
     Returns
     -------
@@ -91,8 +91,8 @@ def split_lines(splits):
     """
     lines = [f"  {'split':<8}{'n':>10}  {'label':<16}{'5%':>12}{'median':>12}{'95%':>12}{'p, like train':>15}"]
     for split in SPLITS:
-        facts = (splits or {}).get(split)
-        for label, values in facts.items() if isinstance(facts, dict) else ():
+        facts = (splits or {}).get(split, {})
+        for label, values in facts.items():
             if label != "n":
                 numbers = "".join(f"{_number(value, '.5g'):>12}" for value in values["quantiles"] or [None] * 3)
                 head = f"  {split:<8}{facts['n']:>10,}  {label:<16}"

@@ -204,8 +204,8 @@ class GalaxyStore:
             raise UserError(f"{self.path}: has no noiseless images (real galaxies have none)")
         return self._read("noiseless", rows)
 
-    def pieces(self, name="images", rows=None, size_bytes=BLOCK_BYTES):
-        """Read images piece by piece, so that memory stays small however many there are.
+    def pieces(self, name="images", rows=None):
+        """Read images piece by piece, so that memory stays small however many there are; one image at least.
 
         Parameters
         ----------
@@ -213,8 +213,6 @@ class GalaxyStore:
             'images' or 'noiseless'.
         rows : None, slice, int array or bool mask
             None: all.
-        size_bytes : int
-            About the size of a piece; one image at least.
 
         Yields
         ------
@@ -222,7 +220,7 @@ class GalaxyStore:
             Row numbers and their images.
         """
         rows = _row_numbers(rows, self.n)
-        step = max(1, size_bytes // max(1, 4 * len(self.bands) * self.size**2))  # 0 pixels: a catalog without images
+        step = max(1, BLOCK_BYTES // max(1, 4 * len(self.bands) * self.size**2))  # 0 pixels: a catalog without images
         for start in range(0, len(rows), step):
             yield rows[start : start + step], getattr(self, name)(rows[start : start + step])
 
