@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import tiny_batch, tiny_trainer
 
 from galaxycgan.training import adversarial, gan_losses
@@ -82,3 +83,63 @@ def test_the_average_spans_a_tenth_of_the_images_shown_up_to_a_longest_one(monke
         trainer.images = images
         trainer._average()
     assert weights == pytest.approx([1, 0.1, 8 / LONGEST_AVERAGE_IMAGES, 8 / LONGEST_AVERAGE_IMAGES])
+
+
+def test_generated_galaxies_have_the_labels_of_the_real_ones_beside_them():
+    trainer, (flux, conditions), asked, judged = tiny_trainer(), tiny_batch(), [], []
+    trainer.generator.register_forward_pre_hook(lambda network, inputs: asked.append(inputs[1]))
+    trainer.critic.register_forward_pre_hook(lambda network, inputs: judged.append(inputs[2]))
+    trainer.step(flux, conditions, 0.0)
+    trainer.step(flux, conditions, 0.0)  # the first takes the penalty, without hooks
+    assert all(torch.equal(each, conditions.repeat(GALAXIES_PER_LABEL, 1)) for each in asked) and asked
+    # In the critics' own step real and generated galaxies, in the generator's the generated ones.
+    both = torch.cat([conditions, conditions])
+    assert torch.equal(judged[-2], both) and torch.equal(judged[-1], conditions)
+
+
+def test_both_critics_compare_pairs_of_one_label_and_both_teach():
+    random = torch.Generator().manual_seed(0)
+    real, fake = ([torch.randn(6, 1, generator=random) for _ in range(2)] for _ in range(2))
+    conditions = torch.randn(6, 1, generator=random)
+
+    def critic(pixels, measurements, conditions):
+        return torch.stack([pixels[:, 0] * conditions[:, 0], measurements[:, 0] * conditions[:, 0]])
+
+    loss, real_scores, _ = gan_losses.critic_objective(critic, real, fake, conditions, None, contextlib.nullcontext)
+    gaps = torch.stack([(r - f)[:, 0] * conditions[:, 0] for r, f in zip(real, fake, strict=True)])
+    assert float(loss) == pytest.approx(float(F.softplus(-gaps).mean(1).sum()), rel=1e-5)
+    loss, _ = gan_losses.generator_objective(critic, real_scores, fake, conditions, 0.1, contextlib.nullcontext)
+    image, photometry = F.softplus(gaps).mean(1).tolist()
+    assert float(loss) == pytest.approx(image + 0.1 * photometry, rel=1e-5)
+
+
+def test_each_label_is_moved_in_its_turn_and_never_in_a_step_with_the_penalty():
+    trainer = tiny_trainer()
+    trainer.columns = [0, 1]
+    kinds = []
+    for turn in range(4 * PENALTY_EVERY):
+        trainer.images = turn * trainer.settings.batch
+        kinds.append(trainer._step_kind())
+    assert [penalised for penalised, _ in kinds] == 4 * [True, *[False] * (PENALTY_EVERY - 1)]
+    assert sorted(column for _, column in kinds if column >= 0) == [0, 0, 1, 1]
+    assert not any(penalised and column >= 0 for penalised, column in kinds)
+
+
+def test_a_label_alone_is_moved_and_the_answer_weighs_as_often_as_it_is_asked():
+    asked = []
+
+    class Answer:
+        def penalty(self, noiseless, other, column):
+            asked.append((noiseless, other, column))
+            return torch.tensor(1.0)
+
+    def generator(latent, conditions):
+        return conditions, None
+
+    conditions = torch.zeros(3, 2)
+    found = gan_losses.label_response_penalty(
+        generator, Answer(), None, conditions, conditions, 1, contextlib.nullcontext
+    )
+    assert float(found) == gan_losses.RESPONSE_WEIGHT * PENALTY_EVERY > 0
+    ((_, moved, column),) = asked
+    assert column == 1 and moved.tolist() == [[0, gan_losses.STEP]] * 3 and not conditions.any()
