@@ -355,6 +355,100 @@ CHANGES = [
         "if code]",
         "cluster/test_observe.py::test_the_first_failure_stands_for_many_jobs",
     ),
+    # Floors and intervals of metrics.
+    Change(
+        "floors are of half as many galaxies",
+        "evaluation/metrics/resampling.py",
+        "pool = real if other is None else join(real, other)",
+        "pool = real",
+        "evaluation/test_resampling.py::test_a_floor_is_of_all_real_galaxies_none_twice",
+    ),
+    Change(
+        "both sides of a floor hold the same galaxies",
+        "evaluation/metrics/resampling.py",
+        "take(pool, order[half : 2 * half])",
+        "take(pool, order[half // 2 : half // 2 + half])",
+        "evaluation/test_resampling.py::test_a_floor_is_of_all_real_galaxies_none_twice",
+    ),
+    Change(
+        "half-samples repeat galaxies",
+        "evaluation/metrics/resampling.py",
+        "random.permutation(count(each))[",
+        "random.integers(count(each), size=count(each))[",
+        "evaluation/test_resampling.py::test_an_interval_is_of_halves_of_both_sets_none_twice",
+    ),
+    Change(
+        "intervals lie about the mean of the draws",
+        "evaluation/metrics/resampling.py",
+        "np.quantile(shifts, QUANTILES) - shifts.mean()",
+        "np.quantile(shifts, QUANTILES)",
+        "evaluation/test_resampling.py::test_an_interval_holds_what_draws_scatter_about_the_value",
+    ),
+    # Catalogs: what their columns hold.
+    Change(
+        "r50 is in pixels",
+        "generation/measurement.py",
+        'seen["r50"] * self.pixel_scale',
+        'seen["r50"]',
+        "generation/test_measurement.py::test_each_column_is_of_its_band_and_image",
+    ),
+    Change(
+        "magnitudes and true magnitudes are swapped",
+        "generation/measurement.py",
+        "ab_magnitude(flux), ab_magnitude(true)",
+        "ab_magnitude(true), ab_magnitude(flux)",
+        "generation/test_measurement.py::test_each_column_is_of_its_band_and_image",
+    ),
+    Change(
+        "columns are in the order of another band",
+        "generation/measurement.py",
+        "values = [stem[:, k] for k in range(len(self.bands))",
+        "values = [stem[:, -1 - k] for k in range(len(self.bands))",
+        "generation/test_measurement.py::test_each_column_is_of_its_band_and_image",
+    ),
+    Change(
+        "clean images have an error",
+        "generation/measurement.py",
+        "if noisy else np.zeros_like(flux)",
+        "if noisy else np.ones_like(flux)",
+        "generation/test_measurement.py::test_without_noise_the_flux_is_the_true_one_and_has_no_error",
+    ),
+    Change(
+        "smoothing widens the labels",
+        "populations/populations.py",
+        " / np.sqrt(1 + width**2))",
+        ")",
+        "populations/test_populations.py::test_smoothed_labels_keep_the_mean_and_the_covariance_of_the_training_galaxies",
+    ),
+    Change(
+        "points of a grid come in turn instead of some times in a row",
+        "populations/populations.py",
+        "np.arange(first, stop) // self.repeat",
+        "np.arange(first, stop) % self.repeat",
+        "generation/test_generation.py::test_grid_and_uniform_recipes_ask_for_what_they_say",
+    ),
+    # Which generator is released.
+    Change(
+        "generators are chosen by training galaxies",
+        "training/validation.py",
+        "(store.split == 1) & legal",
+        "(store.split == 0) & legal",
+        "training/test_validation.py::test_it_looks_at_validation_galaxies_with_all_labels_and_at_no_others",
+    ),
+    Change(
+        "all draws of a score are the same galaxies",
+        "training/validation.py",
+        "index = k * MOST + first",
+        "index = first",
+        "training/test_validation.py::test_each_galaxy_that_is_drawn_for_a_score_is_another_and_the_same_at_each_tick",
+    ),
+    Change(
+        "averages of weights are the last weights",
+        "models/averaging.py",
+        "list(now), weight)",
+        "list(now), 1.0)",
+        "models/test_models.py::test_an_average_moves_by_its_share_and_leaves_the_network_alone",
+    ),
 ]
 
 
