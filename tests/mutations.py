@@ -1,7 +1,15 @@
-"""Change one line of the package and see whether a test notices: ``python tests/mutations.py [NAME ...]``.
+"""Change one line of the package and see that a test fails: a check of the tests, not of the package.
 
-Each entry names the test that must fail, so a change takes seconds. mutmut and cosmic-ray change every operator and
-run all tests that cover it, hours here, and can't make a scientist's mistakes: swapped labels, a unit, a seed.
+`python tests/mutations.py` tries all changes, `python tests/mutations.py NAME ...` some; the exit code is the number
+of those that no test noticed. Each change is applied to a copy of the files that git tracks, in a temporary directory,
+and the test that must fail is run there.
+
+mutmut and cosmic-ray change every operator of every line and would run this suite, which trains networks, thousands of
+times; here a few lines that decide whether a catalog or a score is right are named, each with the one test that is
+responsible for it, so that all of them take minutes.
+
+To add a change: append it to `CHANGES` and run it by its name. `tests/test_mutations.py` checks that every entry still
+fits the code.
 """
 
 import dataclasses
@@ -10,24 +18,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).parent.parent
+#: Tests that take longer than this many seconds are stopped: a change may make a loop endless.
+LONGEST_SECONDS = 300
 
 
 @dataclasses.dataclass(frozen=True)
-class Mutation:
-    """A change that a test must notice.
+class Change:
+    """One change of the code.
 
     Attributes
     ----------
     name : str
+        What is wrong after it.
     file : str
-        From the root of the repository.
+        Of the package, below `galaxycgan/`.
     old, new : str
-        Text that occurs exactly once, and what replaces it.
+        Text in the file, which occurs once, and what replaces it.
     test : str
-        Of pytest: file, and `::` with the function.
+        The test that must fail: ``file.py::test_name`` below `tests/`; all parameters of the test are run.
     """
 
     name: str
@@ -36,214 +48,474 @@ class Mutation:
     new: str
     test: str
 
+    @property
+    def path(self):
+        """Path of the file below the root of the repository."""
+        return Path("galaxycgan", self.file)
 
-GAN_LOSSES = "tests/training/test_gan_losses.py::"
-MUTATIONS = [
-    Mutation(
-        "blocks repeat latents and noise", "galaxycgan/models/painter.py",
-        "deviates = normals(seed, stream, first,", "deviates = normals(seed, stream, 0,",
-        "tests/generation/test_generation.py::test_no_galaxy_repeats_another_ones_latent_numbers_or_noise",
-    ),
-    Mutation(
-        "no gradient penalty", "galaxycgan/training/adversarial.py",
-        "return turn % PENALTY_EVERY == 0,", "return False,",
-        GAN_LOSSES + "test_every_fourth_step_takes_a_gradient_penalty",
-    ),
-    Mutation(
-        "gradient penalty without weight", "galaxycgan/training/gan_losses.py",
-        "PENALTY_EVERY / 2 * gamma *", "0 * gamma *",
-        GAN_LOSSES + "test_a_heavier_penalty_makes_another_critic",
-    ),
-    Mutation(
-        "learning rate never falls", "galaxycgan/training/adversarial.py",
-        "min(1.0, max(0.05, (1 - progress) * 3))", "1.0",
-        GAN_LOSSES + "test_the_learning_rate_of_both_networks_falls_over_the_last_third",
-    ),
-    Mutation(
-        "learning rate not handed to the optimisers", "galaxycgan/training/adversarial.py",
-        'group["lr"] = self.rate', "pass",
-        GAN_LOSSES + "test_the_learning_rate_of_both_networks_falls_over_the_last_third",
-    ),
-    Mutation(
-        "no flips and turns", "galaxycgan/training/adversarial.py",
-        "dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous()", "flux",
-        GAN_LOSSES + "test_batches_are_flipped_and_turned_differently_from_step_to_step",
-    ),
-    Mutation(
-        "import from files up to training", "galaxycgan/files/atomic.py",
-        "from galaxycgan.errors import",
-        "from galaxycgan.training.names import CHECKPOINT\nfrom galaxycgan.errors import",
-        "tests/test_house.py::test_a_lower_room_never_imports_a_higher_one",
-    ),
-    Mutation(
-        "import from catalogs up to mock", "galaxycgan/catalogs/convert/matching.py",
-        "from galaxycgan.errors import", "from galaxycgan.mock import table\nfrom galaxycgan.errors import",
-        "tests/test_house.py::test_a_lower_room_never_imports_a_higher_one",
-    ),
-    Mutation(
-        "zero point of nJy", "galaxycgan/images/pixel_units.py",
-        "AB_ZERO_POINT_NJY = 31.4", "AB_ZERO_POINT_NJY = 31.0",
-        "tests/images/test_pixel_units.py",
-    ),
-    Mutation(
-        "FLUXMAG0 upside down", "galaxycgan/images/pixel_units.py",
-        "flux_njy(0.0) / float(fluxmag0)", "float(fluxmag0) / flux_njy(0.0)",
-        "tests/images/test_pixel_units.py",
-    ),
-    Mutation(
-        "validation half as large", "galaxycgan/catalogs/store/splits.py",
-        "edges = [fractions[0], fractions[0] + fractions[1]]",
-        "edges = [fractions[0], fractions[0] + fractions[1] / 2]",
-        "tests/catalogs/test_store.py",
-    ),
-    Mutation(
-        "random numbers shared by indices", "galaxycgan/randomness.py",
-        "counter=first * blocks)", "counter=first)",
-        "tests/test_randomness.py",
-    ),
-    Mutation(
-        "the farthest match is kept", "galaxycgan/catalogs/convert/matching.py",
-        "return np.where(values >= 0, values, np.inf)", "return np.where(values >= 0, -values, np.inf)",
-        "tests/catalogs/test_convert.py",
-    ),
-    Mutation(
-        "training order starts anew after a stop", "galaxycgan/training/loop.py",
-        "index = self.sampler.rows(self.trainer.images, self.config.batch)",
-        "index = self.sampler.rows(0, self.config.batch)",
-        "tests/training/test_training.py::test_each_batch_shows_the_galaxies_that_come_next",
-    ),
-    Mutation(
-        "labels of other galaxies", "galaxycgan/training/loop.py",
-        "conditions = self.conditions[torch.from_numpy(index)",
-        "conditions = self.conditions[torch.from_numpy(index[::-1].copy())",
-        "tests/training/test_training.py::test_each_batch_shows_the_galaxies_that_come_next",
-    ),
-    Mutation(
-        "a later generator with a worse score is released", "galaxycgan/training/loop.py",
-        "if share >= 0.5 and math.isfinite(score)", "if math.isfinite(score)",
-        "tests/training/test_validation.py",
-    ),
-    Mutation(
-        "clean scores are called learned from", "galaxycgan/generation/classify.py",
-        'seen[np.isin(store.ids, state["learned_from"].numpy())] = TRAIN',
-        'seen[np.isin(store.ids, state["learned_from"].numpy())] = TEST',
-        "tests/training/test_classifier.py -k classif",
-    ),
-    Mutation(
-        "a GAN that saw test galaxies is taken", "galaxycgan/training/classifier_data.py",
-        "if len(leaked):", "if False:",
-        "tests/training/test_classifier.py -k 'gan or fold or fraction'",
-    ),
-    Mutation(
-        "training galaxies are evaluated", "galaxycgan/evaluation/comparison_sets.py",
-        "known = np.isin(store.ids, trained_on)", "known = np.zeros(store.n, bool)",
-        "tests/evaluation/test_evaluation.py -k 'never or seen or unseen or samples'",
-    ),
-    Mutation(
-        "photon noise forgotten", "galaxycgan/models/noise.py",
-        "(sky.square() + self.log_gain.exp()[:, None, None] * flux.clamp_min(0)).sqrt()", "sky.expand_as(flux)",
-        "tests/models/test_models.py -k noise",
-    ),
-    Mutation(
-        "white noise", "galaxycgan/models/noise.py",
-        "return flux + self.sigma(flux, depth) * self._filter(white)",
-        "return flux + self.sigma(flux, depth) * white[:, :, 2:-2, 2:-2]",
-        "tests/models/test_models.py -k noise",
-    ),
-    Mutation(
-        "radii in pixels called arcsec", "galaxycgan/generation/measurement.py",
-        'seen["r50"] * self.pixel_scale', 'seen["r50"]',
-        "tests/generation/test_generation.py::test_the_columns_of_the_design_are_there_and_errors_hold",
-    ),
-    Mutation(
-        "magnitudes of true fluxes swapped", "galaxycgan/generation/measurement.py",
-        "(flux, error, true, magnitude, magnitude_true,", "(flux, error, true, magnitude_true, magnitude,",
-        "tests/generation/test_generation.py::test_the_columns_of_the_design_are_there_and_errors_hold",
-    ),
-    Mutation(
-        "shards overlap by a row", "galaxycgan/generation/shards.py",
-        "write_catalog(path, self.request, *self.borders[k : k + 2],",
-        "write_catalog(path, self.request, self.borders[k], self.borders[k + 1] - 1,",
-        "tests/generation/test_shards.py",
-    ),
-    Mutation(
-        "mass function without dex", "galaxycgan/populations/mass_function.py",
-        "logs.append(np.log(np.log(10) * terms) - x)", "logs.append(np.log(terms) - x)",
-        "tests/populations/test_populations.py",
-    ),
-    Mutation(
-        "a job out of time is called done", "galaxycgan/cluster/observe.py",
-        'return "killed", words.get(word, f"Slurm says {word}"), host', 'return "done", words.get(word, ""), host',
-        "tests/cluster/test_submit.py",
-    ),
-    Mutation(
-        "a request with other values counts as the same", "galaxycgan/resume.py",
-        "elif _plain(there) != _plain(asked):", "elif False:",
-        "tests/test_resume.py",
-    ),
-    Mutation(
-        "an unfinished result counts as finished", "galaxycgan/resume.py",
-        "if not found.finished:", "if False:",
-        "tests/test_resume.py",
-    ),
-    Mutation(
-        "rare targets are weighted down", "galaxycgan/models/classifier_learning.py",
-        "pos_weight=factor", "pos_weight=1 / factor",
-        "tests/training/test_classifier.py::test_balanced_classes_weigh_rare_targets_up",
-    ),
-    Mutation(
-        "position angle mirrored", "galaxycgan/images/photometry.py",
-        "np.degrees(0.5 * np.arctan2(2 * xy, xx - yy))", "np.degrees(0.5 * np.arctan2(-2 * xy, xx - yy))",
-        "tests/images/test_photometry.py",
-    ),
-]  # fmt: skip
+    def changed(self, text):
+        """Return the text of the file with the change.
+
+        Raises
+        ------
+        ValueError
+            Where the old text does not occur exactly once.
+        """
+        if (times := text.count(self.old)) != 1:
+            raise ValueError(f"{self.name}: {self.old!r} occurs {times} times in {self.path}; mend the entry")
+        return text.replace(self.old, self.new)
 
 
-def trouble(mutation, root=ROOT):
-    """Say why an entry can't be tried: its text is not there once, its test is gone; '' where it can."""
-    times = (root / mutation.file).read_text().count(mutation.old)
-    if times != 1:
-        return f"{mutation.file} holds {mutation.old!r} {times} times"
-    file, _, function = mutation.test.split(" -k ")[0].partition("::")
-    if not (root / file).exists():
-        return f"no {file}"
-    return "" if f"def {function}" in (root / file).read_text() else f"{file} has no {function}"
+CHANGES = [
+    # Random numbers: each galaxy its own.
+    Change(
+        "every block repeats the latents and the noise of the first",
+        "models/painter.py",
+        "normals(seed, stream, first, BLOCK, int(np.prod(shape)))",
+        "normals(seed, stream, 0, BLOCK, int(np.prod(shape)))",
+        "models/test_painter.py::test_each_galaxy_of_each_block_has_latents_and_noise_of_its_own",
+    ),
+    # Training.
+    Change(
+        "the gradient penalty is never taken",
+        "training/adversarial.py",
+        "return turn % PENALTY_EVERY == 0, columns",
+        "return False, columns",
+        "training/test_step.py::test_every_fourth_step_takes_the_gradient_penalty",
+    ),
+    Change(
+        "the gradient penalty is reported but not minimised",
+        "training/gan_losses.py",
+        "loss = loss + PENALTY_EVERY / 2 * gamma",
+        "loss = loss + 0 * PENALTY_EVERY / 2 * gamma",
+        "training/test_step.py::test_the_penalty_is_a_part_of_what_the_critics_minimise",
+    ),
+    Change(
+        "the learning rate never falls",
+        "training/adversarial.py",
+        "return min(1.0, max(0.05, (1 - progress) * 3))",
+        "return 1.0",
+        "training/test_step.py::test_the_learning_rate_falls_over_the_last_third",
+    ),
+    Change(
+        "training images are never flipped nor turned",
+        "training/adversarial.py",
+        "real = dihedral(flux, symmetry(self.settings.seed, self.images)).contiguous()",
+        "real = flux.contiguous()",
+        "training/test_step.py::test_networks_see_each_batch_flipped_and_turned_in_its_own_way",
+    ),
+    # Random numbers: no two uses, seeds or indices share them.
+    Change(
+        "two streams of random numbers are one",
+        "randomness.py",
+        '"critics": 7,',
+        '"critics": 5,',
+        "test_randomness.py::test_no_two_uses_seeds_or_indices_share_numbers",
+    ),
+    Change(
+        "neighbouring indices share random numbers",
+        "randomness.py",
+        "counter=[0, 0, index, 0]",
+        "counter=[index, 0, 0, 0]",
+        "test_randomness.py::test_no_two_uses_seeds_or_indices_share_numbers",
+    ),
+    Change(
+        "the order of a training does not depend on its seed",
+        "randomness.py",
+        'make_rng(seed, "order", epoch)',
+        'make_rng(0, "order", epoch)',
+        "test_randomness.py::test_an_epoch_shows_each_galaxy_once_whatever_the_batch",
+    ),
+    Change(
+        "a seed makes other galaxies than in earlier versions",
+        "randomness.py",
+        "radius * np.cos(angle), radius * np.sin(angle)",
+        "radius * np.sin(angle), radius * np.cos(angle)",
+        "test_randomness.py::test_the_numbers_of_a_seed_stay_what_they_were",
+    ),
+    # Training: labels, losses, averages.
+    Change(
+        "every step has the same latents",
+        "training/adversarial.py",
+        "first = GALAXIES_PER_LABEL * self.images",
+        "first = 0",
+        "training/test_step.py::test_no_galaxy_of_a_training_shares_its_random_numbers_with_another",
+    ),
+    Change(
+        "both galaxies of a label have the same latents",
+        "training/adversarial.py",
+        "(first + k * batch + piece.start for k",
+        "(first + piece.start for k",
+        "training/test_step.py::test_no_galaxy_of_a_training_shares_its_random_numbers_with_another",
+    ),
+    Change(
+        "generated galaxies have the labels of others",
+        "training/adversarial.py",
+        "conditions.repeat(GALAXIES_PER_LABEL, 1)",
+        "conditions.repeat_interleave(GALAXIES_PER_LABEL, 0)",
+        "training/test_step.py::test_generated_galaxies_have_the_labels_of_the_real_ones_beside_them",
+    ),
+    Change(
+        "critics are told the labels of others for generated galaxies",
+        "training/gan_losses.py",
+        "torch.cat([conditions, conditions])",
+        "torch.cat([conditions, conditions.roll(1, 0)])",
+        "training/test_step.py::test_both_critics_compare_pairs_of_one_label_and_both_teach",
+    ),
+    Change(
+        "the photometric critic never learns",
+        "training/gan_losses.py",
+        "loss = losses[0] + losses[1]",
+        "loss = losses[0]",
+        "training/test_step.py::test_both_critics_compare_pairs_of_one_label_and_both_teach",
+    ),
+    Change(
+        "the photometric critic teaches with the image critic's weight",
+        "training/gan_losses.py",
+        "return losses[0] + weight * losses[1]",
+        "return losses[0] + losses[1]",
+        "training/test_step.py::test_both_critics_compare_pairs_of_one_label_and_both_teach",
+    ),
+    Change(
+        "no answer to a label is asked for",
+        "training/adversarial.py",
+        "columns = [] if early else self.columns",
+        "columns = []",
+        "training/test_step.py::test_each_label_is_moved_in_its_turn_and_never_in_a_step_with_the_penalty",
+    ),
+    Change(
+        "all labels are moved together",
+        "training/gan_losses.py",
+        "moved[:, column] += STEP",
+        "moved += STEP",
+        "training/test_step.py::test_a_label_alone_is_moved_and_the_answer_weighs_as_often_as_it_is_asked",
+    ),
+    Change(
+        "the averaged generator is the last one",
+        "training/adversarial.py",
+        "span = max(self.settings.batch, min(self.images / 10, LONGEST_AVERAGE_IMAGES))",
+        "span = self.settings.batch",
+        "training/test_step.py::test_the_average_spans_a_tenth_of_the_images_shown_up_to_a_longest_one",
+    ),
+    # Photometry: the radii of its definitions.
+    Change(
+        "the aperture is wider",
+        "images/photometry.py",
+        "SKY_RADIUS, APERTURE_RADIUS, GROWTH_RADIUS, MOMENT_RADIUS = 22.0, 9.0, 15.0, 12.0",
+        "SKY_RADIUS, APERTURE_RADIUS, GROWTH_RADIUS, MOMENT_RADIUS = 22.0, 10.0, 15.0, 12.0",
+        "images/test_photometry.py::test_the_radii_are_those_that_the_definitions_tell",
+    ),
+    Change(
+        "the sky begins nearer to the galaxy",
+        "images/photometry.py",
+        "SKY_RADIUS, APERTURE_RADIUS, GROWTH_RADIUS, MOMENT_RADIUS = 22.0, 9.0, 15.0, 12.0",
+        "SKY_RADIUS, APERTURE_RADIUS, GROWTH_RADIUS, MOMENT_RADIUS = 20.0, 9.0, 15.0, 12.0",
+        "images/test_photometry.py::test_the_radii_are_those_that_the_definitions_tell",
+    ),
+    Change(
+        "curves of growth go farther",
+        "images/photometry.py",
+        "SKY_RADIUS, APERTURE_RADIUS, GROWTH_RADIUS, MOMENT_RADIUS = 22.0, 9.0, 15.0, 12.0",
+        "SKY_RADIUS, APERTURE_RADIUS, GROWTH_RADIUS, MOMENT_RADIUS = 22.0, 9.0, 17.0, 12.0",
+        "images/test_photometry.py::test_the_radii_are_those_that_the_definitions_tell",
+    ),
+    Change(
+        "moments are taken farther out",
+        "images/photometry.py",
+        "SKY_RADIUS, APERTURE_RADIUS, GROWTH_RADIUS, MOMENT_RADIUS = 22.0, 9.0, 15.0, 12.0",
+        "SKY_RADIUS, APERTURE_RADIUS, GROWTH_RADIUS, MOMENT_RADIUS = 22.0, 9.0, 15.0, 14.0",
+        "images/test_photometry.py::test_the_radii_are_those_that_the_definitions_tell",
+    ),
+    Change(
+        "the sky of other stamps is not in proportion",
+        "images/photometry.py",
+        "return self.radius > SKY_RADIUS * self.scale",
+        "return self.radius > SKY_RADIUS",
+        "images/test_photometry.py::test_the_radii_are_those_that_the_definitions_tell",
+    ),
+    Change(
+        "r20 holds a quarter of the light",
+        "images/photometry.py",
+        '("r20", 0.2)',
+        '("r20", 0.25)',
+        "images/test_photometry.py::test_each_radius_holds_its_share_and_the_sky_noise_is_a_standard_deviation",
+    ),
+    Change(
+        "the sky noise is a variance",
+        "images/photometry.py",
+        '"sky_rms": sky_pixels.std(axis=2)',
+        '"sky_rms": sky_pixels.var(axis=2)',
+        "images/test_photometry.py::test_each_radius_holds_its_share_and_the_sky_noise_is_a_standard_deviation",
+    ),
+    Change(
+        "position angles turn the other way",
+        "images/photometry.py",
+        "np.arctan2(2 * xy, xx - yy)",
+        "np.arctan2(-2 * xy, xx - yy)",
+        "images/test_photometry.py::test_axis_ratio_and_position_angle",
+    ),
+    # Classifiers.
+    Change(
+        "the weight of rare galaxies is left out of the loss",
+        "models/classifier_learning.py",
+        "wanted[pick].to(device), pos_weight=factor)",
+        "wanted[pick].to(device))",
+        "evaluation/test_classifier_scores.py::test_a_weighted_epoch_learns_from_both_kinds_alike",
+    ),
+    Change(
+        "a galaxy at the threshold is not called",
+        "evaluation/classifiers/scores.py",
+        "    called = probability >= threshold\n    log",
+        "    called = probability > threshold\n    log",
+        "evaluation/test_classifier_scores.py::test_a_galaxy_at_the_threshold_is_called",
+    ),
+    Change(
+        "bootstrap draws take each galaxy once",
+        "evaluation/classifiers/scores.py",
+        "random.multinomial(n, np.full(n, 1 / n), size=draws).astype(float)",
+        "np.ones((draws, n))",
+        "evaluation/test_classifier_scores.py::test_intervals_hold_what_new_galaxies_give",
+    ),
+    Change(
+        "the interval of purity is that of completeness",
+        "evaluation/classifiers/scores.py",
+        'intervals["purity"], intervals["completeness"] = (',
+        'intervals["completeness"], intervals["purity"] = (',
+        "evaluation/test_classifier_scores.py::test_intervals_of_few_galaxies_hold_the_truth",
+    ),
+    Change(
+        "galaxies that stop a fold's training are drawn as the fraction is",
+        "catalogs/store/training_subset.py",
+        '"galaxycgan-stop-1"',
+        '"galaxycgan-fraction-1"',
+        "evaluation/test_classifier_scores.py::test_folds_cover_training_and_validation_once_and_never_touch_the_test_split",
+    ),
+    # Evaluation: nobody is judged on what was learned.
+    Change(
+        "a generator is judged on galaxies that it has seen",
+        "evaluation/comparison_sets.py",
+        "known = np.isin(store.ids, trained_on)",
+        "known = np.zeros(store.n, dtype=bool)",
+        "evaluation/test_comparison_sets.py::test_roles_share_no_galaxy",
+    ),
+    Change(
+        "a catalog is judged on galaxies that its generator has seen",
+        "evaluation/comparison_sets.py",
+        "**options) == TRAIN",
+        "**options) > TRAIN",
+        "evaluation/test_comparison_sets.py::test_roles_share_no_galaxy",
+    ),
+    Change(
+        "a catalog's generator is taken to have seen the whole training split",
+        "evaluation/comparison_sets.py",
+        "known = training_subset(store.ids, store.split, **options) == TRAIN",
+        "known = store.split == TRAIN",
+        "evaluation/test_comparison_sets.py::test_roles_share_no_galaxy",
+    ),
+    Change(
+        "regressors learn from galaxies that they judge",
+        "evaluation/comparison_sets.py",
+        "rows = rows[~np.isin(source.ids[rows], store.ids[others])]",
+        "rows = rows[:]",
+        "evaluation/test_comparison_sets.py::test_roles_share_no_galaxy",
+    ),
+    # Jobs: how they stand.
+    Change(
+        "a job that ran out of time was cancelled",
+        "cluster/observe.py",
+        'if word.startswith("CANCELLED"):',
+        'if word.startswith(("CANCELLED", "TIMEOUT")):',
+        "cluster/test_observe.py::test_a_job_that_believes_that_it_runs_stands_as_slurm_says",
+    ),
+    Change(
+        "a job's first start counts as a restart",
+        "cluster/observe.py",
+        'max(said.get("starts", 0) - 1, 0)',
+        'max(said.get("starts", 0), 0)',
+        "cluster/test_observe.py::test_a_job_that_believes_that_it_runs_stands_as_slurm_says",
+    ),
+    Change(
+        "a job that saved its state has failed",
+        "cluster/observe.py",
+        '"stopped": 75}',
+        '"stopped": 1}',
+        "cluster/test_observe.py::test_a_job_that_the_user_cancelled_was_not_killed",
+    ),
+    Change(
+        "the end of an earlier submission is this one's",
+        "cluster/observe.py",
+        'started = said.get("attempt") == submission["attempt"]',
+        "started = True",
+        "cluster/test_observe.py::test_the_end_of_an_earlier_submission_is_not_this_ones",
+    ),
+    Change(
+        "stopped jobs hide failed ones",
+        "cluster/observe.py",
+        "if code not in (0, 75)]",
+        "if code]",
+        "cluster/test_observe.py::test_the_first_failure_stands_for_many_jobs",
+    ),
+    # Floors and intervals of metrics.
+    Change(
+        "floors are of half as many galaxies",
+        "evaluation/metrics/resampling.py",
+        "pool = real if other is None else join(real, other)",
+        "pool = real",
+        "evaluation/test_resampling.py::test_a_floor_is_of_all_real_galaxies_none_twice",
+    ),
+    Change(
+        "both sides of a floor hold the same galaxies",
+        "evaluation/metrics/resampling.py",
+        "take(pool, order[half : 2 * half])",
+        "take(pool, order[half // 2 : half // 2 + half])",
+        "evaluation/test_resampling.py::test_a_floor_is_of_all_real_galaxies_none_twice",
+    ),
+    Change(
+        "half-samples repeat galaxies",
+        "evaluation/metrics/resampling.py",
+        "random.permutation(count(each))[",
+        "random.integers(count(each), size=count(each))[",
+        "evaluation/test_resampling.py::test_an_interval_is_of_halves_of_both_sets_none_twice",
+    ),
+    Change(
+        "intervals lie about the mean of the draws",
+        "evaluation/metrics/resampling.py",
+        "np.quantile(shifts, QUANTILES) - shifts.mean()",
+        "np.quantile(shifts, QUANTILES)",
+        "evaluation/test_resampling.py::test_an_interval_holds_what_draws_scatter_about_the_value",
+    ),
+    # Catalogs: what their columns hold.
+    Change(
+        "r50 is in pixels",
+        "generation/measurement.py",
+        'seen["r50"] * self.pixel_scale',
+        'seen["r50"]',
+        "generation/test_measurement.py::test_each_column_is_of_its_band_and_image",
+    ),
+    Change(
+        "magnitudes and true magnitudes are swapped",
+        "generation/measurement.py",
+        "ab_magnitude(flux), ab_magnitude(true)",
+        "ab_magnitude(true), ab_magnitude(flux)",
+        "generation/test_measurement.py::test_each_column_is_of_its_band_and_image",
+    ),
+    Change(
+        "columns are in the order of another band",
+        "generation/measurement.py",
+        "values = [stem[:, k] for k in range(len(self.bands))",
+        "values = [stem[:, -1 - k] for k in range(len(self.bands))",
+        "generation/test_measurement.py::test_each_column_is_of_its_band_and_image",
+    ),
+    Change(
+        "clean images have an error",
+        "generation/measurement.py",
+        "if noisy else np.zeros_like(flux)",
+        "if noisy else np.ones_like(flux)",
+        "generation/test_measurement.py::test_without_noise_the_flux_is_the_true_one_and_has_no_error",
+    ),
+    Change(
+        "smoothing widens the labels",
+        "populations/populations.py",
+        " / np.sqrt(1 + width**2))",
+        ")",
+        "populations/test_populations.py::test_smoothed_labels_keep_the_mean_and_the_covariance_of_the_training_galaxies",
+    ),
+    Change(
+        "points of a grid come in turn instead of some times in a row",
+        "populations/populations.py",
+        "np.arange(first, stop) // self.repeat",
+        "np.arange(first, stop) % self.repeat",
+        "generation/test_generation.py::test_grid_and_uniform_recipes_ask_for_what_they_say",
+    ),
+    # Which generator is released.
+    Change(
+        "generators are chosen by training galaxies",
+        "training/validation.py",
+        "(store.split == 1) & legal",
+        "(store.split == 0) & legal",
+        "training/test_validation.py::test_it_looks_at_validation_galaxies_with_all_labels_and_at_no_others",
+    ),
+    Change(
+        "all draws of a score are the same galaxies",
+        "training/validation.py",
+        "index = k * MOST + first",
+        "index = first",
+        "training/test_validation.py::test_each_galaxy_that_is_drawn_for_a_score_is_another_and_the_same_at_each_tick",
+    ),
+    Change(
+        "averages of weights are the last weights",
+        "models/averaging.py",
+        "list(now), weight)",
+        "list(now), 1.0)",
+        "models/test_models.py::test_an_average_moves_by_its_share_and_leaves_the_network_alone",
+    ),
+]
 
 
-def caught(mutation):
-    """Make a change in a copy of the tree and run its test there; return whether it fails, and what it printed."""
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    with tempfile.TemporaryDirectory() as directory:
-        for name in files.stdout.splitlines():
-            target = Path(directory) / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).exists():
-                shutil.copy2(ROOT / name, target)
-        path = Path(directory) / mutation.file
-        path.write_text(path.read_text().replace(mutation.old, mutation.new))
-        test, _, words = mutation.test.partition(" -k ")
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
-        command += ["-k", words.strip("'")] if words else []
+def copy_tree(where):
+    """Copy the files that git tracks, as they are now."""
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in names.decode().split("\0"):
+        if (ROOT / name).is_file():
+            (where / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, where / name)
+
+
+def run_tests(root, *tests):
+    """Run tests of a copy; return pytest's exit code (0: passed, 1: failed) and what it said.
+
+    A test that takes too long has failed.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        *(f"tests/{each}" for each in tests),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
         done = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": directory}
+            command, cwd=root, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS
         )
-        # 1: tests failed. Any other code says that they did not run.
-        return done.returncode == 1, done.stdout[-1500:] if done.returncode > 1 else ""
+    except subprocess.TimeoutExpired:
+        return 1, "took too long"
+    return done.returncode, done.stdout + done.stderr
+
+
+def attempt(change, root):
+    """Apply a change to a copy of the tree, run its test, undo the change; return 'caught', 'survived' or a trouble."""
+    path = root / change.path
+    text = path.read_text()
+    path.write_text(change.changed(text))
+    try:
+        code, said = run_tests(root, change.test)
+    finally:
+        path.write_text(text)
+    # Other codes: the test is not there, or pytest could not start.
+    return {0: "survived", 1: "caught"}.get(code, f"no verdict:\n{said}")
 
 
 def main(names):
-    """Try changes, all without names; return the number of those that no test noticed."""
-    survived = 0
-    for mutation in MUTATIONS:
-        if names and mutation.name not in names:
-            continue
-        if words := trouble(mutation):
-            sys.exit(f"{mutation.name}: {words}")
-        seen, output = caught(mutation)
-        survived += not seen
-        print(f"{'caught' if seen else 'SURVIVED'}  {mutation.name}: {mutation.test}", output, flush=True)
-    return survived
+    """Try the changes of these names, all where there are none; return how many were not caught."""
+    unknown = set(names) - {change.name for change in CHANGES}
+    if unknown:
+        sys.exit(f"no change is named {', '.join(sorted(unknown))}; there are:\n" + "\n".join(c.name for c in CHANGES))
+    missed = 0
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        copy_tree(root)
+        for change in CHANGES:
+            if not names or change.name in names:
+                start = time.monotonic()
+                verdict = attempt(change, root)
+                missed += verdict != "caught"
+                print(f"{verdict:<9} {time.monotonic() - start:4.0f} s  {change.name}", flush=True)
+    return missed
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main(sys.argv[1:])))
+    sys.exit(main(sys.argv[1:]))

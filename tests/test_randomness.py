@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from galaxycgan.randomness import normals, shuffled_order
+from galaxycgan.randomness import STREAMS, make_rng, normals, shuffled_order
 from galaxycgan.training.sampler import Sampler
 
 
@@ -36,3 +36,18 @@ def test_an_epoch_shows_each_galaxy_once_whatever_the_batch():
         assert sorted(shown[epoch * 10 : epoch * 10 + 10]) == list(range(10))
     assert np.array_equal(Sampler(10, seed=3).rows(17, 9), shown[17:26])
     assert not np.array_equal(shuffled_order(3, 0, 10), shuffled_order(3, 1, 10))
+    assert not np.array_equal(shuffled_order(3, 0, 10), shuffled_order(4, 0, 10))
+
+
+def test_no_two_uses_seeds_or_indices_share_numbers():
+    assert len(set(STREAMS.values())) == len(STREAMS)
+    keys = [(5, "order", 0), (5, "order", 1), (5, "order", 2), (6, "order", 0), (5, "augment", 0)]
+    drawn = [make_rng(*key).random(1000) for key in keys]
+    assert len(np.unique(drawn)) == 1000 * len(keys)  # not even shifted against each other
+
+
+def test_the_numbers_of_a_seed_stay_what_they_were():
+    """A catalog tells its seed so that its galaxies can be made again by later versions, too."""
+    assert make_rng(7, "request", 3).integers(2**62, size=2).tolist() == [1634926278531230641, 872295424612886546]
+    expected = [[0.2625585, -2.1421175, -0.1790073], [0.1464390, 0.2058115, 0.1589727]]
+    assert normals(7, "latent", 5, 2, 3) == pytest.approx(np.array(expected), abs=1e-6)

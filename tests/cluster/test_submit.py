@@ -182,7 +182,7 @@ def test_a_training_is_cancelled_goes_on_is_followed_and_killed(here, survey):
 
     code, told = follow_and(lambda pid: (time.sleep(0.5), os.kill(pid, signal.SIGINT)))
     assert code == 130
-    assert "the job goes on" in told
+    assert "the job continues" in told
     assert observe(job).state == "running"
     code, told = follow_and(lambda _: os.kill(job.state()["pid"], signal.SIGKILL))
     assert code == 1

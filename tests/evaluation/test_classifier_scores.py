@@ -135,6 +135,28 @@ def test_the_weight_of_wanted_galaxies_makes_both_kinds_count_alike():
     assert class_weight(torch.tensor([1.0, 0.0, 0.0, 0.0])) == 3.0
 
 
+@pytest.mark.parametrize("weight, moved", [(3.0, 0.0), (1.0, -0.25)])
+def test_a_weighted_epoch_learns_from_both_kinds_alike(weight, moved):
+    class Constant(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.logit = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            return self.logit.expand(len(images))
+
+    network, wanted = Constant(), torch.tensor([1.0, 0.0, 0.0, 0.0])
+    descent = torch.optim.SGD(network.parameters(), lr=1.0)
+    images = torch.zeros(4, 1, 4, 4)
+    learn_epoch(network, descent, images, wanted, np.random.default_rng(0), 4, augment=False, weight=weight)
+    assert float(network.logit.detach()) == pytest.approx(moved, abs=1e-6)
+
+
+def test_a_galaxy_at_the_threshold_is_called():
+    found = scores(np.array([1.0, 1.0, 0.0, 0.0]), np.array([0.5, 0.4, 0.5, 0.1]), 0.5, 0.5, draws=2)
+    assert found["purity"] == found["completeness"] == found["f1"] == 0.5
+
+
 def test_a_weighted_epoch_tells_the_log_loss_of_what_the_weight_is_taken_off():
     torch.manual_seed(0)
     images, wanted = torch.randn(40, 2, 8, 8), (torch.arange(40) % 5 == 0).float()

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from conftest import held_by_another
 
 from galaxycgan.catalogs.store.store import GalaxyStore
@@ -11,7 +10,6 @@ from galaxycgan.context import Context
 from galaxycgan.errors import UserError
 from galaxycgan.generation.generate import generate
 from galaxycgan.models import device
-from galaxycgan.models.painter import BLOCK, Painter
 from galaxycgan.training.train_gan import train_gan
 
 RECIPE = """
@@ -388,12 +386,3 @@ def test_impossible_noise_is_told(gan, tmp_path, noise, message):
 def test_files_of_images_that_nobody_wants_are_refused(gan, tmp_path):
     with pytest.raises(UserError, match="--images-per-file 10: there are no images with --images none"):
         make(gan, tmp_path, images="none", images_per_file=10)
-
-
-def test_no_galaxy_repeats_another_ones_latent_numbers_or_noise(gan):
-    """All with the same labels, in three blocks of 64: only latent numbers and noise can tell them apart."""
-    painter, n = Painter(gan, torch.device("cpu")), 2 * BLOCK + 10
-    labels = painter.conditioning.restore(np.zeros((n, 2)))
-    noiseless, noisy = (painter.sample(labels, 7, noisy).reshape(n, -1) for noisy in (False, True))
-    for images in (noiseless, noisy - noiseless):
-        assert len(np.unique(images.round(6), axis=0)) == n

@@ -5,6 +5,7 @@ import pytest
 
 from galaxycgan.images import bands, pixel_units
 from galaxycgan.images.photometry import (
+    STANDARD_SIZE,
     aperture_error,
     aperture_fluxes,
     geometry,
@@ -46,6 +47,41 @@ def test_a_sky_level_changes_nothing():
     raised = measure(gaussian() + 7.0, ("g", "r", "i"))
     assert raised["flux"] == pytest.approx(clean["flux"], rel=1e-6)
     assert raised["sky"] == pytest.approx(7.0, abs=0.01)
+
+
+def single_pixels(size, value=1.0):
+    """Return images [k, 1, y, x] with one lit pixel each, from the centre to the right, and their radii [k] in pixels
+    of a 50-pixel stamp."""
+    columns = np.arange(size // 2, size)
+    images = np.zeros((len(columns), 1, size, size))
+    images[np.arange(len(columns)), 0, size // 2, columns] = value
+    return images, geometry(size).radius[size // 2, columns] * STANDARD_SIZE / size
+
+
+@pytest.mark.parametrize("size", [32, 50, 100])
+def test_the_radii_are_those_that_the_definitions_tell(size):
+    """Sky beyond 22 px, flux within 9, growth to 15, moments within 12, of a 50-pixel stamp, and in proportion."""
+    images, radius = single_pixels(size)
+    m = measure(images, ("i",))
+    assert np.array_equal(m["flux"][:, 0] > 0, radius <= 9)
+    assert np.array_equal(m["sky_rms"][:, 0] > 0, radius > 22)
+    # Beside a round source of the same light in the centre the pixel is noticed as far as a measurement reaches.
+    middle = slice((size - 2) // 2, (size + 2) // 2)
+    images[:, :, middle, middle] += 0.25
+    m = measure(images, ("i",))
+    assert np.array_equal(m["ellipticity"][1:] > 0.1, radius[1:] <= 12)
+    reached = m["r80"] > 3 * m["r80"][0]
+    edge = 0.5 * STANDARD_SIZE / size  # of a pixel
+    assert reached[(radius > 5) & (radius < 15 - edge)].all() and not reached[radius > 15 + edge].any()
+
+
+def test_each_radius_holds_its_share_and_the_sky_noise_is_a_standard_deviation():
+    images = gaussian(sigma=6.0, size=100)
+    noise = np.random.default_rng(0).normal(0, 3.0, images.shape)
+    m = measure(images, ("g", "r", "i"))
+    for share in (20, 50, 80):
+        assert m[f"r{share}"][0] == pytest.approx(6 * np.sqrt(-2 * np.log(1 - share / 100)), rel=0.02)
+    assert measure(noise, ("g", "r", "i"))["sky_rms"] == pytest.approx(3.0, rel=0.05)
 
 
 def test_radii_scale_with_the_stamp():

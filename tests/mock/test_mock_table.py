@@ -128,7 +128,7 @@ def test_survey_of_a_changed_table_is_another_survey(tmp_path, capsys):
     out = survey(tmp_path / "out", written(tmp_path, frame))
     digest = hashlib.sha256((out / "images.small.npy").read_bytes()).hexdigest()
     survey(out, tmp_path / "real.csv")
-    assert "nothing to do" in capsys.readouterr().out
+    assert "done already" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"it is of a mock survey with --table .*real.csv \(sha256"):
         survey(out, written(tmp_path, frame.assign(z=0.5)))
     assert hashlib.sha256((out / "images.small.npy").read_bytes()).hexdigest() == digest

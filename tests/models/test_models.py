@@ -12,6 +12,7 @@ from galaxycgan.errors import UserError
 from galaxycgan.evaluation.metrics.distances import power_spectra
 from galaxycgan.images.noise_measurement import noise_of
 from galaxycgan.images.photometry import noise_autocorrelation
+from galaxycgan.models.averaging import move_average
 from galaxycgan.models.classifier import PRESETS, Classifier, dropped_quarter
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.discriminator import Discriminator
@@ -208,6 +209,13 @@ def test_losses_fall_in_the_right_direction_and_the_penalty_is_that_of_a_linear_
     real, fake = (torch.randn(5, 3, 8, 8, requires_grad=True) for _ in range(2))
     scores = (torch.cat([real, fake]) * weight).sum((1, 2, 3))
     assert gradient_penalty(scores, real, fake).item() == pytest.approx(2 * weight.square().sum().item(), rel=1e-5)
+
+
+def test_an_average_moves_by_its_share_and_leaves_the_network_alone():
+    averaged, network = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    before, now = averaged.weight.detach().clone(), network.weight.detach().clone()
+    move_average(averaged, network, 0.25)
+    assert torch.allclose(averaged.weight, 0.75 * before + 0.25 * now) and torch.equal(network.weight, now)
 
 
 def test_the_eight_symmetries_are_different_and_keep_brightness():

@@ -56,6 +56,13 @@ def field(tmp_path, conditioning, area=2.0, completeness="training", more=""):
     return ask(tmp_path, FIELD.format(area=area, completeness=completeness, more=more), conditioning)
 
 
+def test_smoothed_labels_keep_the_mean_and_the_covariance_of_the_training_galaxies(tmp_path, conditioning):
+    text = "[population]\nkind = 'training'\nn = 20000\nsmoothing = 1.0"
+    drawn = conditioning.standardise(ask(tmp_path, text, conditioning).labels(0, 20_000))
+    np.testing.assert_allclose(drawn.mean(0), conditioning.reference.mean(0), atol=0.03)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(conditioning.reference.T), atol=0.04)
+
+
 def test_categories_are_drawn_as_the_training_galaxies_have_them_or_evenly(tmp_path):
     rng = np.random.default_rng(5)
     labels = np.column_stack([rng.uniform(8, 11, 2000), rng.choice([1.0, 4.0], 2000, p=[0.9, 0.1])])

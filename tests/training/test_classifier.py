@@ -22,7 +22,6 @@ from galaxycgan.files.atomic import read_json
 from galaxycgan.generation.classify import classify
 from galaxycgan.generation.generate import generate
 from galaxycgan.models import device
-from galaxycgan.models.classifier_learning import class_weight, learn_epoch
 from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
 from galaxycgan.training.classifier_data import Split, SyntheticImages, read_split, read_splits
 from galaxycgan.training.classifier_loop import ClassifierTrainer
@@ -559,15 +558,3 @@ def test_a_flag_that_is_missing_is_neither_true_nor_false(survey_files):
 def test_what_is_no_condition_is_refused(text):
     with pytest.raises(UserError, match="--target"):
         evaluate(text, COLUMNS.__getitem__, list(COLUMNS), 4)
-
-
-def test_balanced_classes_weigh_rare_targets_up():
-    """A network that can't see anything: with weights it says a half, without the share of targets."""
-    images, wanted = torch.zeros(400, 1, 4, 4), (torch.arange(400) % 10 == 0).float()
-    for balanced, share in ((True, 0.5), (False, 0.1)):
-        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 1), torch.nn.Flatten(0))
-        optimiser, random = torch.optim.Adam(network.parameters(), lr=0.1), np.random.default_rng(0)
-        weight = class_weight(wanted) if balanced else 1.0
-        for _ in range(60):
-            learn_epoch(network, optimiser, images, wanted, random, 100, False, weight)
-        assert float(torch.sigmoid(network(images[:1])).detach()) == pytest.approx(share, abs=0.03)

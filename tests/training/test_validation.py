@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -135,6 +136,45 @@ def test_a_run_leaves_a_grid_of_samples_at_every_tick_and_its_curves(options, tm
     assert picture.shape[:2] == (5 * 100, 12 * 100) and picture[:100].std() > 0.01  # a row of real ones, four generated
     assert (tmp_path / "run/training.png").stat().st_size > 0
     assert len(read_records(tmp_path / "run/metrics.jsonl")) == 2
+
+
+def test_it_looks_at_validation_galaxies_with_all_labels_and_at_no_others(tmp_path):
+    n = 400
+    store = types.SimpleNamespace(
+        split=np.arange(n) % 10 - 1,
+        bands=("i",),
+        labels=lambda columns: np.arange(n, dtype=float)[:, None],
+        images=lambda rows: np.full((len(rows), 1, 2, 2), np.asarray(rows, np.float32)[:, None, None, None]),
+    )
+    conditioning = types.SimpleNamespace(
+        columns=("row",), legal=lambda labels: labels[:, 0] != 2, standardise=lambda labels: labels.astype(np.float32)
+    )
+    generator = types.SimpleNamespace(flux_unit_njy=torch.ones(1))
+    trainer = types.SimpleNamespace(
+        generator=generator, device=torch.device("cpu"), dtype=torch.float32, photometer=lambda flux: flux.flatten(1)
+    )
+    found = validation.ValidationTicks.of(store, conditioning, trainer, tmp_path)
+    rows = found.validation.flux[:, 0, 0, 0].tolist()
+    assert rows == found.validation.conditions[:, 0].tolist() == [k for k in range(n) if k % 10 == 2 and k != 2]
+    assert set(found.shown.flux[:, 0, 0, 0].tolist()) <= set(rows)
+
+
+def test_each_galaxy_that_is_drawn_for_a_score_is_another_and_the_same_at_each_tick():
+    class Plain:
+        shape = types.SimpleNamespace(latent_size=4, white_shape=(1, 2, 2))
+
+        def __call__(self, latent, conditions):
+            return latent.view(-1, 1, 2, 2), None
+
+        def observe(self, noiseless, depth, white):
+            return torch.cat([noiseless, white], 1)
+
+    flux, labels = torch.zeros(100, 1, 2, 2), torch.zeros(100, 1)
+    looked = Validation(flux, labels, lambda flux: flux.flatten(1), torch.ones(1, 1, 1), ("i",), torch.float32)
+    draws = torch.cat([looked.draw(Plain(), k) for k in range(validation.DRAWS)])
+    for part in (draws[:, 0], draws[:, 1]):
+        assert len(part.flatten(1).unique(dim=0)) == 100 * validation.DRAWS
+    assert torch.equal(looked.draw(Plain(), 1), draws[100:200])
 
 
 def test_the_score_sees_what_is_wrong_with_a_generator():
