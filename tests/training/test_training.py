@@ -26,8 +26,10 @@ from galaxycgan.models import device
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.generator import NetworkShape
 from galaxycgan.models.release import load_generator
-from galaxycgan.training.adversarial import Settings, Trainer
+from galaxycgan.training.adversarial import Settings
 from galaxycgan.training.checkpoint import load_checkpoint
+from galaxycgan.training.distributed import ALONE
+from galaxycgan.training.loop import Loop
 from galaxycgan.training.threads import fastest_threads
 from galaxycgan.training.train_gan import RECIPES, train_gan
 
@@ -326,22 +328,28 @@ def test_weights_that_are_no_numbers_are_never_saved_though_the_losses_before_we
     assert not (tmp_path / "run/checkpoint.pt").exists()
 
 
-def test_each_batch_shows_the_galaxies_that_come_next(options, monkeypatch):
-    """Images and labels of one galaxy stay together, and no batch shows again what the pass has shown before."""
-    shown, real = [], Trainer.step
+def test_each_step_shows_the_galaxies_that_come_next_with_their_own_labels(options, tmp_path):
+    """Images and labels are the numbers of their galaxies here; a resumed run goes on in the same order."""
+    shown, galaxies = [], torch.arange(50.0)
+    trainer = types.SimpleNamespace(images=0, device=torch.device("cpu"), team=ALONE)
+    images = types.SimpleNamespace(
+        batch=lambda index, following: (torch.from_numpy(index), torch.from_numpy(following))
+    )
 
-    def step(trainer, flux, conditions, progress):
-        shown.append((flux.flatten(1)[:, :40].clone(), conditions.clone()))
-        return real(trainer, flux, conditions, progress)
+    def step(pair, conditions, share):
+        shown.append((*pair, conditions))
+        trainer.images += len(conditions)
+        return {}
 
-    monkeypatch.setattr(Trainer, "step", step)
-    train_gan(dataclasses.replace(options, batch=8, images=48), Context())
-    pixels, labels = (torch.cat(parts) for parts in zip(*shown, strict=True))
-    assert len(pixels) == 48
-    n = len(torch.unique(pixels, dim=0))
-    assert n >= 40  # a pass of the training galaxies, 48 or so, and perhaps the start of the next
-    galaxies = {}
-    for one, label in zip(pixels.tolist(), labels.tolist(), strict=True):
-        galaxies.setdefault(tuple(one), set()).add(tuple(label))
-    assert all(len(found) == 1 for found in galaxies.values())
-    assert len({label for found in galaxies.values() for label in found}) == n
+    trainer.step = step
+    config = dataclasses.replace(options, batch=8)
+    loop = Loop(trainer, images, galaxies, tmp_path, {}, config, None, None)
+    for _ in range(12):
+        loop._step(0.0)
+    assert all(torch.equal(index.float(), conditions) for index, _, conditions in shown)
+    assert all(torch.equal(following, index) for (_, following, _), (index, *_) in zip(shown, shown[1:], strict=False))
+    order = torch.cat([index for index, *_ in shown])
+    assert sorted(order[:50].tolist()) == list(range(50)) and order[50:].tolist() != order[:46].tolist()
+    trainer.images = 40
+    loop._step(0.0)
+    assert torch.equal(shown[-1][0], order[40:48])
