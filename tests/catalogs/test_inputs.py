@@ -188,6 +188,20 @@ def test_a_position_of_another_equinox_is_brought_to_icrs():
     assert _centre(header)[1] == pytest.approx((150.0, 2.0), abs=1e-4)
 
 
+@pytest.mark.parametrize("size", [50, 51])
+def test_the_position_of_a_cutout_is_that_of_its_centre_to_a_hundredth_of_a_pixel(size):
+    header = fits.Header()
+    header["NAXIS"], header["NAXIS1"], header["NAXIS2"] = 2, size, size + 4
+    for axis, (name, value, step) in enumerate((("RA---TAN", 150.0, -0.168), ("DEC--TAN", 0.0, 0.168)), start=1):
+        header[f"CTYPE{axis}"], header[f"CRVAL{axis}"], header[f"CUNIT{axis}"] = name, value, "deg"
+        header[f"CDELT{axis}"] = step / 3600
+    # The pixel in the middle, counted from 1, is the reference point but for some whole pixels.
+    header["CRPIX1"], header["CRPIX2"], header["RADESYS"] = (size + 1) / 2 - 7, (size + 5) / 2 + 3, "ICRS"
+    scale, (ra, dec) = _centre(header)
+    assert scale == pytest.approx(0.168)
+    assert ((ra - 150) * 3600 / 0.168, dec * 3600 / 0.168) == pytest.approx((-7, -3), abs=0.01)
+
+
 def test_a_link_to_a_cutout_that_is_gone_is_no_other_file(survey):
     path = layouts.npy_directory(survey)
     (path / "77-cutout.npy").symlink_to("gone.npy")

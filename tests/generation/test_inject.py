@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 
 from galaxycgan.catalogs.check.fits_integrity import fits_problems
 from galaxycgan.catalogs.schema.columns import describe_column
-from galaxycgan.catalogs.store.store import StoreHeader
+from galaxycgan.catalogs.store.store import GalaxyStore, StoreHeader
 from galaxycgan.catalogs.store.writer import StoreWriter
 from galaxycgan.generation.frame import aperture_sum, place
 from galaxycgan.generation.inject import prepare, taper
@@ -112,6 +112,34 @@ def test_galaxies_go_where_a_table_says_to_parts_of_a_pixel(command, catalog, fr
         near = np.hypot(x - row["x"], y - row["y"]) < 20
         for axis, name in ((x, "x"), (y, "y")):
             assert (added * axis)[near].sum() / added[near].sum() == pytest.approx(row[name], abs=0.02)
+
+
+def test_galaxies_of_a_selection_keep_their_ids_and_all_that_is_told_of_them(command, catalog, frame, tmp_path):
+    some = tmp_path / "some.h5"
+    assert command("select", catalog, "--where", "SYN_id >= 20", "--out", some)[0] == 0
+    Table({"x": [100, 250], "y": [90, 180], "SYN_id": [37, 25]}).write(tmp_path / "p.csv")
+    for band in "gi":
+        out = frame.with_name(f"frame-{band}.fits")
+        words = ["inject", some, frame, "--positions", tmp_path / "p.csv", "--band", band, "--out", out]
+        code, _, err = command(*words)
+        assert code == 0, err
+        truth = read(frame, band)[1]
+        with GalaxyStore(catalog) as store:
+            assert truth["SYN_id"].tolist() == [37, 25]
+            assert truth["photo_z"].tolist() == store.column("photo_z")[[37, 25]].tolist()
+            plane = store.noiseless([37, 25])[:, "gri".index(band)].astype(float)
+        light = [prepare(each, taper(SIZE))[0].sum() for each in plane]
+        assert truth["flux_stamp"] == pytest.approx(light, rel=1e-6)
+
+
+def test_the_light_of_the_frame_is_told_in_njy(command, catalog, frame, tmp_path):
+    pixels = np.full((300, 420), 2.0, np.float32)
+    with fits.open(frame, mode="update") as hdus:
+        hdus[0].data = pixels
+    assert command("inject", catalog, frame, "--n", 1, "--aperture", 1.5)[0] == 0
+    area = np.pi * (1.5 / SCALE) ** 2
+    njy_per_count = 10 ** (0.4 * (AB_ZERO_POINT_NJY - 27))
+    assert read(frame)[1]["flux_frame"][0] == pytest.approx(2 * area * njy_per_count, rel=0.01)
 
 
 def test_sky_positions_of_a_table_and_ids_are_used(command, catalog, frame, tmp_path):

@@ -73,6 +73,14 @@ def rho_of(lag1):
 
 
 @torch.no_grad()
+def test_pixels_below_the_sky_have_the_noise_of_the_sky():
+    noise = CorrelatedNoise(1)
+    noise.start_at(np.array([2.0]), rho_of(0.0)[None], np.zeros((1, 1)), np.full(1, 0.5))
+    found = noise.sigma(torch.tensor([-50.0, 0.0, 10.0]).view(1, 1, 1, 3), torch.zeros(1, 1))
+    assert found.flatten().tolist() == pytest.approx([2, 2, 3], rel=1e-5)
+
+
+@torch.no_grad()
 def test_the_noise_layer_starts_with_the_measured_amplitude_and_correlation():
     torch.manual_seed(0)
     noise = CorrelatedNoise(1)

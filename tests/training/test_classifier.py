@@ -1,5 +1,6 @@
 """The classifier learns, resumes to the bit, says how sure it is, and never takes a GAN that saw its test galaxies."""
 
+import contextlib
 import dataclasses
 import re
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from astropy.io import fits
 from astropy.table import Table
 from conftest import StopAfter, make_survey
@@ -18,14 +20,18 @@ from galaxycgan.catalogs.store.training_subset import training_subset
 from galaxycgan.config import Classify, Generate, TrainClassifier, TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
+from galaxycgan.evaluation.classifiers.scores import choose_threshold
 from galaxycgan.files.atomic import read_json
 from galaxycgan.generation.classify import classify
 from galaxycgan.generation.generate import generate
 from galaxycgan.models import device
+from galaxycgan.models.classifier_learning import logits, temperature_of
+from galaxycgan.training import classifier_loop
 from galaxycgan.training.checkpoint import load_checkpoint, save_checkpoint
-from galaxycgan.training.classifier_data import Split, SyntheticImages, read_split, read_splits
+from galaxycgan.training.classifier_data import Split, SyntheticImages, check_survey, read_split, read_splits
 from galaxycgan.training.classifier_loop import ClassifierTrainer
-from galaxycgan.training.train_classifier import train_classifier
+from galaxycgan.training.classifier_model import probabilities
+from galaxycgan.training.train_classifier import _Job, train_classifier
 from galaxycgan.training.train_gan import train_gan
 
 TARGET = "photo_z < 0.4"
@@ -135,6 +141,55 @@ def trainer(options):
     with GalaxyStore(options.store) as store:
         splits = read_splits(store, TARGET)
     return ClassifierTrainer(options, splits, None, np.ones(3), CPU, {})
+
+
+def test_validation_galaxies_judge_each_epoch_and_calibrate(trainer, options):
+    learned, held, _ = trainer.splits
+    trainer._epoch(0)
+    scores = logits(trainer.averaged, held.images, trainer.shift, trainer.dtype)
+    loss = F.binary_cross_entropy_with_logits(scores, held.wanted)
+    assert trainer.history[0]["val_loss"] == pytest.approx(float(loss), rel=1e-5)
+    job = _Job.__new__(_Job)
+    job.config, job.trainer, job.splits, job.synthetic = options, trainer, trainer.splits, None
+    with GalaxyStore(options.store) as job.store:
+        about = job._calibrate()
+    raw = logits(trainer.network, held.images, trainer.shift)
+    assert about["temperature"] == pytest.approx(temperature_of(raw.numpy(), held.wanted.numpy()), rel=1e-5)
+    probability = probabilities(trainer.network, about, held.images).numpy()
+    assert about["threshold"] == pytest.approx(choose_threshold(held.wanted.numpy(), probability)[0], rel=1e-5)
+    assert np.array_equal(about["learned_from"], learned.ids) and np.array_equal(about["validated_on"], held.ids)
+
+
+def test_each_epoch_has_an_order_of_its_own(trainer, monkeypatch):
+    orders = []
+
+    def noted(network, optimiser, images, wanted, random, *others):
+        orders.append(tuple(random.permutation(len(images))))
+        return 0.0
+
+    monkeypatch.setattr(classifier_loop, "learn_epoch", noted)
+    for number in (0, 1, 2, 1):
+        trainer._epoch(number)
+    assert len(set(orders)) == 3 and orders[1] == orders[3]
+
+
+@pytest.mark.parametrize("split, refused", [(0, False), (1, True), (2, True), (-1, False)])
+def test_a_gan_that_saw_one_held_out_galaxy_is_refused(gan, survey_store, split, refused):
+    with GalaxyStore(survey_store) as store:
+        store.split = store.split.copy()
+        store.split[np.flatnonzero(store.split == 0)[3]] = split
+        with pytest.raises(UserError, match="was trained on 1 ") if refused else contextlib.nullcontext():
+            SyntheticImages(gan, store, TARGET, 0, CPU)
+
+
+@pytest.mark.parametrize("split, refused", [(0, True), (1, True), (2, False), (-1, False)])
+def test_a_survey_that_shares_galaxies_with_training_or_validation_is_refused(survey_store, split, refused):
+    with GalaxyStore(survey_store) as survey, GalaxyStore(survey_store) as store:
+        store.split = np.full(store.n, split, np.int8)
+        with (
+            pytest.raises(UserError, match="are in the training or validation") if refused else contextlib.nullcontext()
+        ):
+            check_survey(survey, store, TARGET)
 
 
 @pytest.mark.parametrize("augment", ["standard", "standard+gan"])

@@ -58,6 +58,8 @@ def test_streamed_batches_are_those_that_stay_in_memory(survey_store):
     wrong = np.array([4, 4, 4])  # what was announced need not come
     for batch, following in zip(batches, [batches[1], wrong, None], strict=True):
         assert torch.equal(streamed.batch(batch, following), resident.batch(batch))
+        expected = store.images(rows[batch]) / unit.numpy()[:, None, None]
+        np.testing.assert_allclose(resident.batch(batch), expected, rtol=1e-6)
 
 
 def test_a_jobs_share_of_memory_counts_not_the_nodes(monkeypatch):

@@ -256,6 +256,12 @@ def test_intervals_of_few_seeds_hold_what_they_claim():
     )
 
 
+def test_the_scatter_between_seeds_is_that_of_a_sample():
+    bootstrap = PairedBootstrap.__new__(PairedBootstrap)
+    bootstrap.seeds, bootstrap.value = [0, 1, 2], {(0.5, seed, "gan"): 0.8 + 0.01 * seed for seed in range(3)}
+    assert bootstrap.scatter(0.5, "gan") == pytest.approx(0.01)
+
+
 def test_intervals_of_two_seeds_are_wide_and_possible():
     random = np.random.default_rng(5)
     wanted = (random.random(60) < 0.5).astype(float)

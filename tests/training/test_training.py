@@ -22,6 +22,7 @@ from galaxycgan.config import TrainGan
 from galaxycgan.context import Context
 from galaxycgan.errors import Interrupted, UserError
 from galaxycgan.files.atomic import read_records
+from galaxycgan.images.noise_measurement import noise_of
 from galaxycgan.models import device
 from galaxycgan.models.conditioning import Conditioning
 from galaxycgan.models.generator import NetworkShape
@@ -31,7 +32,7 @@ from galaxycgan.training.checkpoint import load_checkpoint
 from galaxycgan.training.distributed import ALONE
 from galaxycgan.training.loop import Loop
 from galaxycgan.training.threads import fastest_threads
-from galaxycgan.training.train_gan import RECIPES, train_gan
+from galaxycgan.training.train_gan import OBJECTIVES, RECIPES, _prepare, train_gan
 
 CPU = torch.device("cpu")
 SMALL = {"preset": "tiny", "images": 160, "batch": 16, "threads": 1, "seed": 4}
@@ -199,6 +200,35 @@ def test_the_run_directory_holds_what_a_user_needs(options, tmp_path, survey_sto
         assert conditioning.mean[1] == pytest.approx(store.column("log_mass")[train].mean())
     records = read_records(run / "metrics.jsonl")
     assert records[-1]["images"] == options.images and np.isfinite(records[-1]["critic_loss"])
+
+
+def test_a_training_starts_from_the_noise_of_its_images_in_units_of_twice_the_sky_noise(survey_store):
+    given = []
+    trainer = types.SimpleNamespace(device=CPU, start_from=lambda *each: given.append(each))
+    with GalaxyStore(survey_store) as store:
+        rows = np.flatnonzero(store.split == 0)
+        images = store.images(rows)
+        prepared = _prepare(trainer, store, rows, torch.zeros(len(rows), 2), [True, True], None)
+    rms, correlation, log_depth, gain = noise_of(images)
+    ((flux, _, _, unit, sky, *shape, told_gain),) = given
+    assert unit == pytest.approx(2 * rms, rel=1e-6) and sky == pytest.approx([0.5] * 3, rel=1e-6)
+    assert all(np.array_equal(*pair) for pair in zip(shape, (correlation, log_depth), strict=True))
+    assert told_gain * unit == pytest.approx(gain, rel=1e-6)  # variance over flux has the unit of the flux
+    np.testing.assert_allclose(flux.numpy() * unit[:, None, None], images, rtol=1e-5)
+    assert torch.equal(prepared.batch(np.arange(len(rows))), flux)
+
+
+def test_a_trainer_gets_the_options_and_as_much_disturbance_as_few_galaxies_need(options, survey_store, monkeypatch):
+    class Enough(Exception):
+        pass
+
+    def noted(shape, settings, *others):
+        raise Enough(settings)
+
+    monkeypatch.setitem(OBJECTIVES, "relativistic", (noted, OBJECTIVES["relativistic"][1]))
+    with pytest.raises(Enough) as caught:
+        train_gan(dataclasses.replace(options, lr=2e-4, gamma=0.7, batch=20), Context())
+    assert caught.value.args[0] == Settings(batch=20, lr=2e-4, gamma=0.7, seed=4, disturbance=1.0)
 
 
 def test_raw_pixels_teach_a_gan_and_are_told_to_make_no_catalog(survey_files, tmp_path, capsys):
