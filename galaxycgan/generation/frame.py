@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.nddata import NoOverlapError, overlap_slices
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS, WcsError
 from astropy.wcs.utils import proj_plane_pixel_scales
+from scipy.ndimage import fourier_shift
 
 from galaxycgan.errors import UserError
 from galaxycgan.files.atomic import atomic_path
@@ -200,22 +202,16 @@ def place(canvas, stamp, x, y):
     left, bottom = x - (size - 1) / 2, y - (size - 1) / 2
     column, row = round(left), round(bottom)
     if abs(left - column) > 1e-6 or abs(bottom - row) > 1e-6:
-        stamp = _shifted(np.pad(stamp, PAD), left - column, bottom - row)
+        spectrum = np.fft.fft2(np.pad(stamp, PAD))
+        stamp = np.fft.ifft2(fourier_shift(spectrum, (bottom - row, left - column))).real
         column, row, size = column - PAD, row - PAD, size + 2 * PAD
-    y0, y1 = max(row, 0), min(row + size, canvas.shape[0])
-    x0, x1 = max(column, 0), min(column + size, canvas.shape[1])
-    if y0 >= y1 or x0 >= x1:
+    try:
+        # It takes the pixel that holds the middle of the stamp.
+        where, part = overlap_slices(canvas.shape, stamp.shape, (row + (size - 1) / 2, column + (size - 1) / 2))
+    except NoOverlapError:
         return (slice(0, 0), slice(0, 0)), np.zeros((0, 0))
-    light = stamp[y0 - row : y1 - row, x0 - column : x1 - column]
-    canvas[y0:y1, x0:x1] += light
-    return (slice(y0, y1), slice(x0, x1)), light
-
-
-def _shifted(stamp, dx, dy):
-    """Shift an image by parts of a pixel."""
-    fy, fx = (np.fft.fftfreq(length) for length in stamp.shape)
-    phase = np.exp(-2j * np.pi * (fx * dx + fy[:, None] * dy))
-    return np.fft.ifft2(np.fft.fft2(stamp) * phase).real
+    canvas[where] += stamp[part]
+    return where, stamp[part]
 
 
 def aperture_sum(image, x, y, radius, corner=(0, 0)):

@@ -1,6 +1,7 @@
 """Stellar mass function times comoving volume: how many galaxies a field holds."""
 
 import numpy as np
+from scipy.integrate import cumulative_trapezoid
 
 from galaxycgan.errors import UserError
 
@@ -46,9 +47,9 @@ class MassFunction:
         # Masses from the lowest one to the highest of the recipe [z, mass]: no galaxy where the first is above.
         self.mass = np.linspace(lowest, np.maximum(lowest, mass_range[1]), STEPS, axis=1)
         density = schechter(options["schechter"], self.z[:, None], self.mass)
-        per_volume = _cumulative(density, self.mass)  # per Mpc^3 [z, mass]
+        per_volume = cumulative_trapezoid(density, self.mass, initial=0)  # per Mpc^3 [z, mass]
         per_redshift = per_volume[:, -1] * _volume(self.z, options) * options["area_deg2"]
-        number = _cumulative(per_redshift[None], self.z[None])[0]
+        number = cumulative_trapezoid(per_redshift, self.z, initial=0)
         self.n = round(float(number[-1]))
         if not self.n:
             raise UserError(
@@ -153,9 +154,3 @@ def _volume(redshift, options):
 
     cosmology = FlatLambdaCDM(H0=options.get("h0", 70.0), Om0=options.get("omega_m", 0.3))
     return cosmology.differential_comoving_volume(redshift).value * (np.pi / 180) ** 2
-
-
-def _cumulative(values, at):
-    """Integrate along the last axis with the trapezoidal rule, from 0 at its start; same shape."""
-    steps = 0.5 * (values[..., 1:] + values[..., :-1]) * np.diff(at)
-    return np.concatenate([np.zeros((*steps.shape[:-1], 1)), np.cumsum(steps, axis=-1)], axis=-1)
