@@ -2,7 +2,7 @@
 
 `python tests/mutations.py` tries all changes, `python tests/mutations.py NAME ...` some; the exit code is the number
 of those that no test noticed. Each change is applied to a copy of the files that git tracks, in a temporary directory,
-and the test that must fail is run there.
+and the test that must fail is run there; without a change all of them must pass.
 
 mutmut and cosmic-ray change every operator of every line and would run this suite, which trains networks, thousands of
 times; here a few lines that decide whether a catalog or a score is right are named, each with the one test that is
@@ -673,7 +673,7 @@ def run_tests(root, *tests):
     environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
-            command, cwd=root, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS
+            command, cwd=root, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS * len(tests)
         )
     except subprocess.TimeoutExpired:
         return 1, "took too long"
@@ -698,16 +698,19 @@ def main(names):
     unknown = set(names) - {change.name for change in CHANGES}
     if unknown:
         sys.exit(f"no change is named {', '.join(sorted(unknown))}; there are:\n" + "\n".join(c.name for c in CHANGES))
-    missed = 0
+    chosen, missed = [change for change in CHANGES if not names or change.name in names], 0
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         copy_tree(root)
-        for change in CHANGES:
-            if not names or change.name in names:
-                start = time.monotonic()
-                verdict = attempt(change, root)
-                missed += verdict != "caught"
-                print(f"{verdict:<9} {time.monotonic() - start:4.0f} s  {change.name}", flush=True)
+        # A test that fails without a change notices nothing.
+        code, said = run_tests(root, *dict.fromkeys(change.test for change in chosen))
+        if code:
+            sys.exit(f"the tests do not pass without a change:\n{said}")
+        for change in chosen:
+            start = time.monotonic()
+            verdict = attempt(change, root)
+            missed += verdict != "caught"
+            print(f"{verdict:<9} {time.monotonic() - start:4.0f} s  {change.name}", flush=True)
     return missed
 
 
