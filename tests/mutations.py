@@ -504,8 +504,8 @@ CHANGES = [
     Change(
         "ids of a table of positions are taken for row numbers",
         "generation/inject.py",
-        'catalog.rows_of(whole_numbers(table["SYN_id"], path, "SYN_id"))',
-        'whole_numbers(table["SYN_id"], path, "SYN_id") % catalog.n',
+        'catalog.rows_of(table.whole_numbers("SYN_id"))',
+        'table.whole_numbers("SYN_id") % catalog.n',
         "generation/test_inject.py::test_galaxies_of_a_selection_keep_their_ids_and_all_that_is_told_of_them",
     ),
     Change(
