@@ -5,6 +5,10 @@ Definitions: Lotz, Primack & Madau (2004, AJ 128, 163) and Conselice (2003, ApJS
 few places: making aperture objects, a minimiser that finds the centre of asymmetry to a millionth of a pixel, and the
 search for an empty square of sky. Here Petrosian radii come from one histogram of the light over the radius, the image
 is turned by array slices where its aperture reaches, and a hundredth of a pixel is enough.
+
+Ten private members of statmorph are overridden for that, which is why setup.py holds its version below 0.8. Worth it:
+15 CPU ms a galaxy instead of 444 (24 stamps of 50 pixels, Intel Xeon at 2.8 GHz), so that the 6,000 galaxies of an
+evaluation take a minute and a half instead of 44.
 """
 
 import concurrent.futures
