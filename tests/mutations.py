@@ -505,7 +505,7 @@ CHANGES = [
         "ids of a table of positions are taken for row numbers",
         "generation/inject.py",
         'catalog.rows_of(table.whole_numbers("SYN_id"))',
-        'table.whole_numbers("SYN_id") % catalog.n',
+        'table.whole_numbers("SYN_id")',
         "generation/test_inject.py::test_galaxies_of_a_selection_keep_their_ids_and_all_that_is_told_of_them",
     ),
     Change(
@@ -660,16 +660,8 @@ def run_tests(root, *tests):
 
     A test that takes too long has failed.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        *(f"tests/{each}" for each in tests),
-    ]
+    options = ["-q", "-x", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, *(f"tests/{each}" for each in tests)]
     environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
