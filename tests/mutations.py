@@ -616,7 +616,7 @@ def run_tests(root, *tests):
 
     A test that takes too long has failed.
     """
-    options = "-q -x -p no:cacheprovider".split()
+    options = ["-q", "-x", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, *(f"tests/{each}" for each in tests)]
     environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
