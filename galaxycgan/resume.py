@@ -20,8 +20,8 @@ import re
 
 from galaxycgan.errors import UserError, first_few
 
-#: Longest text of a value in a message.
-MOST_CHARACTERS = 60
+#: Characters of a long value that a message shows, from its start and from its end.
+FIRST, LAST = 20, 40
 _MISSING = object()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -205,4 +205,6 @@ def _in_words(value):
     text = str(value) or "''"
     if _SHA256.fullmatch(text):
         return f"SHA-256 {text[:8]}..."
-    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
+    text = _SHA256.sub(lambda found: f"{found[0][:8]}...", text)
+    # Paths differ at their ends.
+    return text if len(text) <= FIRST + LAST else f"{text[:FIRST]}...{text[-LAST:]}"

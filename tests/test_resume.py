@@ -137,7 +137,15 @@ def test_what_takes_long_to_compute_is_computed_only_where_all_else_agrees():
         ({"a": 5}, {"a": {"b": 1}}, ["a: 5 there, {'b': 1} asked"]),
         ({}, {"a": {}}, ["a: nothing there, {} asked"]),
         ({"a": "0" * 64}, {"a": "f" * 64}, ["a: SHA-256 00000000... there, SHA-256 ffffffff... asked"]),
-        ({"a": "x" * 70}, {"a": 1}, [f"a: {'x' * 60}... there, 1 asked"]),
+        (
+            {"a": f"/scratch/a/long/path/to/some/table.csv (sha256 {'0' * 64})"},
+            {"a": f"/scratch/a/long/path/to/some/table.csv (sha256 {'f' * 64})"},
+            [
+                "a: /scratch/a/long/path/to/some/table.csv (sha256 00000000...) there,"
+                " /scratch/a/long/path/to/some/table.csv (sha256 ffffffff...) asked"
+            ],
+        ),
+        ({"a": "x" * 70}, {"a": 1}, [f"a: {'x' * 20}...{'x' * 40} there, 1 asked"]),
     ],
 )
 def test_differences_are_named_where_they_lie(there, asked, expected):
