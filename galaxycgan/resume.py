@@ -105,7 +105,7 @@ def existing_result(path, request, read, *, option="out", overwrite=False, repla
 
 
 def look(path, request, read):
-    """Return the `Found` result, None where there is none, and what speaks against it, '' for nothing.
+    """Return the `Found` result, None where there is none, and the reason why it can't be kept, '' where it can.
 
     Parameters are those of `existing_result`.
     """

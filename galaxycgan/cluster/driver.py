@@ -1,4 +1,4 @@
-"""Runs the jobs of an array or a pipeline on this machine: in their order, so many at once.
+"""Runs the jobs of an array or a pipeline on this machine: in their order, at most a given number at once.
 
 ``python -m galaxycgan.cluster.driver GROUP ATTEMPT`` is such a driver, detached; Slurm does the same for its own jobs.
 """

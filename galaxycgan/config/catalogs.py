@@ -65,8 +65,8 @@ class Convert(Options):
     )
     pixels: str = option(
         "",
-        "what the numbers in the images are: hsc-asinh, nJy, counts:ZP or raw; empty: what the image files say, else"
-        " hsc-asinh",
+        "what the numbers in the images are: hsc-asinh, nJy, counts:ZP or raw; empty: what the image files say;"
+        " npy files: hsc-asinh",
     )
     duplicates: str = option(
         "nearest", "which of several rows of one HSC object is kept", choices=("nearest", "massive", "first", "error")

@@ -48,7 +48,7 @@ def asinh_magnitude(flux_njy, softening_njy):
 
 
 def njy_per_count(zero_point=None, fluxmag0=None):
-    """Return nJy per count, NaN where what is given is no number that could be meant.
+    """Return nJy per count; NaN where the value is not a usable number.
 
     Parameters
     ----------

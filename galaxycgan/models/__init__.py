@@ -1,1 +1,1 @@
-"""The networks and what they learn from: generator, discriminator, classifier, losses, conditioning."""
+"""The networks and what they learn from: generator, discriminator, classifier, conditioning."""

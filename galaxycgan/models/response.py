@@ -14,7 +14,7 @@ STEEP = 1.0
 STEP, SHARE = 0.5, 0.25
 
 
-#: Galaxies more than the fit has numbers that it takes for a response to be plain.
+#: Least number of degrees of freedom of the fit, galaxies less rank, for a response to count as plain.
 FEWEST_FREE = 10
 
 
@@ -59,7 +59,7 @@ class Response(nn.Module):
         conditions : tensor [n, n_conditions]
             Their standardised labels.
         numeric : sequence of bool
-            Which of these are amounts; what tells a category has no more or less.
+            Which of these are amounts; categories have no order.
         """
         light = self.light(flux).double().cpu()
         design = torch.cat([conditions.double().cpu(), torch.ones(len(light), 1, dtype=torch.float64)], 1)

@@ -183,7 +183,15 @@ class Trainer:
         return report
 
     def _step_kind(self):
-        """Return what this step does beside what all do: a gradient penalty or not, and the label looked for or -1."""
+        """Return what a step does beside the rest.
+
+        Returns
+        -------
+        penalise : bool
+            Whether it takes gradient penalties.
+        column : int
+            Index of the label whose response is penalised; -1: none.
+        """
         turn = self.images // self.settings.batch
         round_, early = divmod(turn + PENALTY_EVERY // 2, PENALTY_EVERY)
         columns = [] if early else self.columns
@@ -212,7 +220,7 @@ class Trainer:
             amount = self.settings.disturbance
             real, fake, seen_labels = critic_disturbance.both_disturbed(real, fake, conditions, deviates, amount, shift)
         report, real_scores = self._critic_step(real, [part.detach() for part in fake], seen_labels, penalise)
-        # The real scores are those of before the critic's step: as good to compare with, and a pass less.
+        # The real scores from before the critic's step are used again: good enough, and they save a forward pass.
         further, scatter = gan_losses.scatter_objective(measured, both_measured)
         if column >= 0:
             further = further + gan_losses.label_response_penalty(

@@ -1,6 +1,7 @@
 """What critics and generator minimise, and where a label enters it.
 
-A galaxy's labels (photo_z, log_mass, ...) enter the loss in three places and nowhere else:
+With the default objective a galaxy's labels (photo_z, log_mass, ...) enter the loss in three places (that of
+`--objective predictor` is in `predictor.py`):
 
 1. *The scores* (`critic_objective`, `generator_objective`). A real and a generated image *with the same labels*
    are scored together with these labels, by projection (`galaxycgan.models.discriminator`).
@@ -19,11 +20,11 @@ from galaxycgan.models.response import STEP
 #: Gradient penalties cost as much as two further steps, so they are taken every fourth one, four times as heavy (lazy
 #: regularisation, Karras et al. 2020, arXiv:1912.04958).
 PENALTY_EVERY = 4
-#: Weight of the photometric critic's loss beside the image critic's in what the generator minimises, and the images
-#: shown from which on it falls with their number: the longer it trains, the more it draws galaxies together.
+#: Weight of the photometric critic's loss beside the image critic's in what the generator minimises. It is full up to
+#: so many images shown, then it falls as one over their number: later in training it makes galaxies too much alike.
 PHOTOMETRIC_WEIGHT, FULL_WEIGHT_IMAGES = 0.1, 100_000
-#: Weight of the photometry's energy score in the same sum. It takes a second galaxy with each label, which makes a step
-#: half as long again. At half this weight the critics have the upper hand: galaxies scatter too little at fixed labels.
+#: Weight of the photometry's energy score in the same sum. It takes a second galaxy with each label, so a step takes
+#: 1.5 times as long. At half this weight the critics have the upper hand: galaxies scatter too little at fixed labels.
 SCORE_WEIGHT = 5.0
 GALAXIES_PER_LABEL = 2
 #: Weight of galaxies that don't follow their labels; looked for as often as the gradient penalty, in another step.

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: which galaxies are shown, in what order. How to draw is in `plots` and `curves`."""
+"""The pictures of an evaluation: which galaxies are shown, in what order. `evaluation.figures` draws them."""
 
 import dataclasses
 
