@@ -160,14 +160,44 @@ def test_names_that_are_markup_stand_escaped_on_the_page_of_a_study(tmp_path):
 
 
 def test_names_that_are_markup_stand_escaped_on_the_page_of_a_classifier(tmp_path):
+    classifier_report.write_report(tmp_path, *classifier_example(NASTY), {"validation": None}, np.ones(3))
+    assert "None." in escaped(tmp_path / "report.html")
+
+
+def classifier_example(target):
+    """What metrics.json might hold of a classifier without mistakes, and its probabilities."""
     scores = dict.fromkeys(classifier_report.ROWS, 0.5) | {"n": 9, "n_wanted": 3, "log_loss_prior": 0.6}
     scores |= {"intervals": {key: [0.4, 0.6] for key in classifier_report.ROWS}, "threshold": 0.5}
     metrics = {
-        "target": NASTY, "preset": NASTY, "store": NASTY, "test_store": NASTY, "tool": "", "created": "", "epochs": 2,
+        "target": target, "preset": NASTY, "store": NASTY, "test_store": NASTY, "tool": "", "created": "", "epochs": 2,
         "best_epoch": 1, "request": {"augment": NASTY, "synthetic_share": 0.0}, "galaxies": {"training": 9},
         "synthetic_per_epoch": 0, "calibration": {"threshold": 0.5, "rule": NASTY, "temperature": 1.0}, "learning": [],
         "validation": scores,
     }  # fmt: skip
     results = {"validation": (np.arange(4), np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9]))}
-    classifier_report.write_report(tmp_path, metrics, results, {"validation": None}, np.ones(3))
-    assert "None." in escaped(tmp_path / "report.html")
+    return metrics, results
+
+
+class StoreWithMarkup:
+    """A store whose id column, a column that the target names, and that column's text are markup."""
+
+    id_column, columns = f"id {NASTY}", [NASTY]
+
+    def rows_of(self, ids):
+        return ids
+
+    def column(self, name):
+        return np.array([f"cell {NASTY}"] * 4)
+
+    def images(self, rows):
+        return np.zeros((len(rows), 3, 20, 20))
+
+
+def test_names_and_values_of_a_store_stand_escaped_in_the_table_of_mistakes(tmp_path):
+    metrics, results = classifier_example(f"a{NASTY}b")
+    results["validation"][2][0] = 0.95  # no target, classified as one
+    classifier_report.write_report(tmp_path, metrics, results, {"validation": StoreWithMarkup()}, np.ones(3))
+    text = escaped(tmp_path / "report.html")
+    markup = "&lt;script&gt;alert(&#34;&amp;&#39;&#34;)&lt;/script&gt;"
+    for words in (f">id {markup}</th>", f">{markup}</th>", f">cell {markup}</td>"):
+        assert words in text

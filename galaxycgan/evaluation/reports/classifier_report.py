@@ -79,6 +79,7 @@ def write_report(run, metrics, results, stores, sky_rms):
         learned=_learned(metrics),
         leading=found,
         few=min(found["n_wanted"], found["n"] - found["n_wanted"]) < ENOUGH,
+        enough=ENOUGH,
         sets=list(results),
         set_words=SETS,
         scores=[_score(metrics, results, key) for key in ROWS],
